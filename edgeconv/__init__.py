@@ -1,0 +1,1 @@
+"""edgeconv: compile convolutional networks for the edge, and prove what they compute."""

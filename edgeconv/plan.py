@@ -1,0 +1,145 @@
+"""The static execution plan: what the compiler hands to the linker and the runtime.
+
+A plan is a straight line of steps over buffers. Every shape, offset and call is fixed, so that
+a run walks one table. Nothing here needs torch or TVM; `plan.json` in an artifact is this plan.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+class Space(enum.StrEnum):
+    """Where a buffer's bytes live at run time."""
+
+    ARENA = "arena"
+    WEIGHTS = "weights"
+    INPUT = "input"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """One tensor in memory.
+
+    Attributes:
+        space: where it lives.
+        index: the input's or output's position for `INPUT` and `OUTPUT`, else 0.
+        offset: bytes from the start of its space; a multiple of 64 in arena and weights.
+        bytes: size.
+        dtype: NumPy name, such as "float32".
+        shape: the shape in memory; for a blocked layout (N, ceil(C/block), *spatial, block).
+        logical_shape: the shape the network means, such as (N, C, H, W).
+        block: channels per block of an NCHWc layout; 0 for a plain row-major tensor.
+        value: name of the ONNX value that it holds, or None for an internal tensor.
+    """
+
+    space: Space
+    index: int
+    offset: int
+    bytes: int
+    dtype: str
+    shape: tuple[int, ...]
+    logical_shape: tuple[int, ...]
+    block: int = 0
+    value: str | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kernel call.
+
+    Attributes:
+        name: readable, unique in the plan, such as "conv2d_3x3_relu6_4".
+        family: kernel family, such as "conv2d", "depthwise", "pool", "elementwise".
+        kernel: symbol `int32_t kernel(void *input..., void *output...)`; 0 means success.
+        inputs: buffer indices, in the kernel's order.
+        outputs: buffer indices, in the kernel's order, after the inputs.
+        macs: multiply-accumulates of one call.
+        layers: the ONNX nodes computed here, in order.
+    """
+
+    name: str
+    family: str
+    kernel: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    macs: int
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of the network: name, shape, NumPy dtype name.
+
+    `tolerance` (outputs only): largest permitted |got - want| relative to max |want|.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    tolerance: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole network, ready to be linked.
+
+    Attributes:
+        arena_bytes: size of the one block that all intermediate tensors share.
+        arena_lower_bound: largest sum of bytes live at one step; no plan can be smaller.
+        scratch_bytes: workspace of one thread inside kernels, the largest of all steps.
+        weights_bytes: size of the packed weights, without the weight file's header.
+    """
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    buffers: tuple[Buffer, ...]
+    steps: tuple[Step, ...]
+    arena_bytes: int
+    arena_lower_bound: int
+    scratch_bytes: int
+    weights_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dicts and lists, as stored in `plan.json`."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Plan:
+        """Rebuild a plan from `to_json`'s dict; raises KeyError or TypeError on foreign data."""
+
+        def tensor(entry: dict[str, Any]) -> Tensor:
+            return Tensor(**{**entry, "shape": tuple(entry["shape"])})
+
+        def buffer(entry: dict[str, Any]) -> Buffer:
+            return Buffer(
+                **{
+                    **entry,
+                    "space": Space(entry["space"]),
+                    "shape": tuple(entry["shape"]),
+                    "logical_shape": tuple(entry["logical_shape"]),
+                }
+            )
+
+        def step(entry: dict[str, Any]) -> Step:
+            return Step(
+                **{
+                    **entry,
+                    "inputs": tuple(entry["inputs"]),
+                    "outputs": tuple(entry["outputs"]),
+                    "layers": tuple(entry["layers"]),
+                }
+            )
+
+        return Plan(
+            **{
+                **data,
+                "inputs": tuple(map(tensor, data["inputs"])),
+                "outputs": tuple(map(tensor, data["outputs"])),
+                "buffers": tuple(map(buffer, data["buffers"])),
+                "steps": tuple(map(step, data["steps"])),
+            }
+        )
