@@ -5,14 +5,17 @@ This module only needs the standard library, so that a board can read its own de
 
 from __future__ import annotations
 
-import platform
+import re
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import UsageError
+from edgeconv.host import describe_host, runs
 from edgeconv.resources import resource_dir
+from edgeconv.strict import MismatchError, read
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,120 @@ class Target:
     toolchain: Toolchain
     cpu: Cpu
     emulator: Emulator | None = None
-    native: bool = field(default=False, compare=False)
+    native: bool = field(default=False, compare=False, metadata={"stored": False})
 
     @property
     def lanes(self) -> int:
         """Float32 values in one SIMD register."""
         return self.cpu.vector_bits // 32
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the description as plain dicts, as `parse_target` and the manifest take it."""
+        data = asdict(self)
+        del data["native"]  # a fact about the machine that reads it
+        return data
+
+
+_WIDTHS = (64, 128, 256, 512)
+_RANGES = {  # smallest and largest sensible value of each number in `[cpu]`
+    "cores": (1, 1024),
+    "frequency_mhz": (0, 10_000),
+    "vector_registers": (8, 64),
+    "fma_lanes_per_cycle": (1, 256),
+    "l1d_kib": (1, 4096),
+    "l2_kib": (1, 262_144),
+    "memory_mib": (0, 67_108_864),
+}
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+_TRIPLE = re.compile(r"[a-z0-9_]+(-[a-z0-9_.]+){1,3}")
+
+
+def load_target(name_or_path: str) -> Target:
+    """Return the validated target of a name in `targets/` or of a TOML file.
+
+    A path is anything with a slash or the ending ".toml". Raises UsageError: an unknown name
+    (with the known ones), or a file that is unreadable, no TOML, or holds an unknown, missing,
+    mistyped or out-of-range key (with file, key and what is expected there).
+    """
+    if "/" in name_or_path or name_or_path.endswith(".toml"):
+        return _load_file(Path(name_or_path))
+    path = resource_dir("targets") / f"{name_or_path}.toml"
+    if not path.is_file():
+        names = sorted(file.stem for file in resource_dir("targets").glob("*.toml"))
+        close = get_close_matches(name_or_path, names, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise UsageError(
+            f"unknown target {name_or_path!r}.{hint} Known: {', '.join(names)}; "
+            "a description of your own is given as a path, such as ./my-board.toml."
+        )
+    return _load_file(path)
+
+
+def list_targets() -> list[Target]:
+    """Return the targets in `targets/`, sorted by name; raises UsageError as `load_target`."""
+    return [_load_file(path) for path in sorted(resource_dir("targets").glob("*.toml"))]
+
+
+def parse_target(data: dict[str, Any], where: str) -> Target:
+    """Return the target that `data` describes, as `Target.to_json` or a TOML file gives it.
+
+    `where` names the origin in messages. Raises UsageError.
+    """
+    try:
+        target = read(Target, data)
+        _check(target)
+    except MismatchError as error:
+        raise UsageError(f"{where}: {error}") from None
+    llvm = target.llvm
+    return replace(target, native=runs(llvm.triple, llvm.cpu, llvm.features))
+
+
+def _load_file(path: Path) -> Target:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the target file: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a TOML file: {error}") from None
+    detect = data.pop("detect", False)
+    if type(detect) is not bool:
+        raise UsageError(f"{path}: detect: expected true or false, found {detect!r}")
+    if detect:  # what the file states goes before what this machine reports
+        for section, found in describe_host().items():
+            given = data.get(section, {})
+            data[section] = {**found, **given} if isinstance(given, dict) else given
+    return parse_target(data, str(path))
+
+
+def _check(target: Target) -> None:
+    if not _NAME.fullmatch(target.name):
+        raise MismatchError(
+            "name", f"expected lower-case letters, digits, '-', found {target.name!r}"
+        )
+    for path, triple in (
+        ("llvm.triple", target.llvm.triple),
+        ("toolchain.shared", target.toolchain.shared),
+        ("toolchain.static", target.toolchain.static),
+    ):
+        if not _TRIPLE.fullmatch(triple):
+            raise MismatchError(
+                path, f"expected a triple such as aarch64-linux-gnu, found {triple!r}"
+            )
+    for i, feature in enumerate(target.llvm.features):
+        if not re.fullmatch(r"[+-][a-z0-9_.-]+", feature):
+            raise MismatchError(
+                f"llvm.features[{i}]", f"expected +NAME or -NAME as LLVM has it, found {feature!r}"
+            )
+    if target.llvm.float_abi not in ("", "hard", "soft"):
+        raise MismatchError(
+            "llvm.float_abi", f"expected '', 'hard' or 'soft', found {target.llvm.float_abi!r}"
+        )
+    if target.cpu.vector_bits not in _WIDTHS:
+        raise MismatchError(
+            "cpu.vector_bits",
+            f"expected one of {', '.join(map(str, _WIDTHS))}, found {target.cpu.vector_bits}",
+        )
+    for name, (low, high) in _RANGES.items():
+        value = getattr(target.cpu, name)
+        if not low <= value <= high:
+            raise MismatchError(f"cpu.{name}", f"expected {low} to {high}, found {value}")
