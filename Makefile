@@ -1,0 +1,20 @@
+.PHONY: help setup demo test check clean
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup:  ## Set up .venv and the system packages
+	@scripts/setup.sh
+
+demo: setup  ## Compile EfficientNet-Lite0 for a Raspberry Pi 4 and check it on photographs
+	@.venv/bin/python scripts/demo.py
+
+check: setup  ## Style, types and C warnings
+	@scripts/check.sh
+
+test: check  ## All checks, then all tests
+	@.venv/bin/python -m pytest
+
+clean:  ## Remove .venv and everything that was built
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

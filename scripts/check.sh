@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Static checks: Python style and types, C warnings as errors.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=.venv/bin
+
+echo "check: ruff"
+"$bin/ruff" check --quiet .
+"$bin/ruff" format --quiet --check . || {
+    echo "check: some files are not formatted; run '$bin/ruff format .'" >&2
+    exit 1
+}
+
+echo "check: mypy"
+"$bin/mypy" --no-error-summary
+
+echo "check: gcc"
+mapfile -t sources < <(find edgeconv/runtime examples -name '*.c' | sort)
+[ ${#sources[@]} -gt 0 ] || {
+    echo "check: no C source found" >&2
+    exit 1
+}
+for source in "${sources[@]}"; do
+    # Some warnings come from the optimiser, so compile for real.
+    gcc -std=c11 -O2 -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Werror \
+        -Iedgeconv/runtime/include -c "$source" -o /dev/null
+done
