@@ -150,6 +150,6 @@ def test_the_emulators_know_the_processors():
     programs = itertools.groupby(sorted(emulators, key=lambda e: e.program), lambda e: e.program)
     for program, group in programs:
         known = subprocess.run(
-            [program, "-cpu", "help"], capture_output=True, text=True, check=True
+            [program, "-cpu", "help"], capture_output=True, text=True, check=False
         ).stdout
         assert {emulator.cpu for emulator in group} <= set(known.split())

@@ -1,0 +1,27 @@
+"""The `.edge` file: one zip that holds a compiled network and what proves it."""
+
+from edgeconv.artifact.artifact import Artifact
+from edgeconv.artifact.manifest import SCHEMA, File, Manifest, Memory, Model
+from edgeconv.artifact.tensors import (
+    Array,
+    Arrays,
+    decode_tensor,
+    encode_tensor,
+    golden_entries,
+    weights_entry,
+)
+
+__all__ = [
+    "SCHEMA",
+    "Array",
+    "Arrays",
+    "Artifact",
+    "File",
+    "Manifest",
+    "Memory",
+    "Model",
+    "decode_tensor",
+    "encode_tensor",
+    "golden_entries",
+    "weights_entry",
+]

@@ -1,0 +1,267 @@
+"""An artifact in memory: manifest, plan and entries; saving, loading, unpacking, golden cases."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeconv.artifact.bundle import file_mode, load_bundle, save_bundle
+from edgeconv.artifact.manifest import (
+    SCHEMA,
+    File,
+    Manifest,
+    Memory,
+    Model,
+    load_json,
+    parse_manifest,
+)
+from edgeconv.artifact.tensors import Array, Arrays, decode_tensor, weights_data_bytes
+from edgeconv.errors import ArtifactError, UsageError
+from edgeconv.files import cache_dir, write_atomic
+from edgeconv.plan import Plan, Tensor
+from edgeconv.strict import MismatchError, read
+from edgeconv.target import Target
+
+if TYPE_CHECKING:
+    from edgeconv.bench import BenchReport
+    from edgeconv.verify import VerifyReport
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A compiled network.
+
+    Attributes:
+        manifest: what it is.
+        plan: the steps that a run takes.
+        entries: the bytes of every entry but `manifest.json`, by name.
+    """
+
+    manifest: Manifest
+    plan: Plan
+    entries: Mapping[str, bytes]
+
+    @staticmethod
+    def assemble(
+        *,
+        plan: Plan,
+        entries: Mapping[str, bytes],
+        model: Model,
+        target: Target,
+        tools: Mapping[str, str],
+        golden: Sequence[str],
+        threads: int = 1,
+        preprocessing: Mapping[str, object] | None = None,
+        emit: str = "bundle",
+    ) -> Artifact:
+        """Make an artifact of its parts.
+
+        `entries` holds `weights.bin`, the golden tensors (`golden_entries`) and what was linked;
+        `plan.json` and the manifest are made here. Raises ArtifactError where the parts do not
+        fit together.
+        """
+        entries = {**entries, "plan.json": _plan_bytes(plan)}
+        manifest = Manifest(
+            schema=SCHEMA,
+            edgeconv=_version(),
+            model=model,
+            target=target,
+            tools=dict(sorted(tools.items())),
+            inputs=plan.inputs,
+            outputs=plan.outputs,
+            memory=Memory(
+                weights_bytes=plan.weights_bytes,
+                arena_bytes=plan.arena_bytes,
+                arena_lower_bound_bytes=plan.arena_lower_bound,
+                scratch_bytes=plan.scratch_bytes,
+            ),
+            threads=threads,
+            precision="fp32",
+            preprocessing=dict(preprocessing) if preprocessing is not None else None,
+            golden=tuple(golden),
+            emit=emit,
+            files={name: _describe(data) for name, data in sorted(entries.items())},
+        )
+        return _checked(manifest.to_bytes(), entries)
+
+    @staticmethod
+    def load(path: str | Path) -> Artifact:
+        """Read an `.edge` file; every byte is checked before anything is used.
+
+        Raises UsageError where the file cannot be opened, ArtifactError where it is damaged, cut
+        short, foreign or of a newer schema.
+        """
+        entries = load_bundle(Path(path))
+        manifest = entries.pop("manifest.json", None)
+        if manifest is None:
+            raise ArtifactError(f"{path}: a zip without manifest.json is not an edgeconv artifact.")
+        try:
+            return _checked(manifest, entries)
+        except ArtifactError as error:
+            raise ArtifactError(f"{path}: {error}") from None
+
+    def save(self, path: str | Path) -> None:
+        """Write the `.edge` file atomically; raises UsageError where that fails."""
+        save_bundle(Path(path), {**self.entries, "manifest.json": self.manifest.to_bytes()})
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest, which holds the SHA-256 of everything else."""
+        return hashlib.sha256(self.manifest.to_bytes()).hexdigest()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names by index; empty where the model has none."""
+        text = self.entries.get("labels.txt", b"").decode("utf-8", "replace")
+        return tuple(text.splitlines())
+
+    def unpack(self, folder: str | Path | None = None) -> Path:
+        """Write the entries into `folder` and return it; default: a cache folder of their own.
+
+        A folder that already holds this artifact is left as it is, damaged files in it are
+        written again. Raises UsageError where `folder` holds something else.
+        """
+        path = Path(folder) if folder else cache_dir("artifacts") / self.digest
+        contents = {**self.entries, "manifest.json": self.manifest.to_bytes()}
+        try:
+            if not path.exists():
+                _unpack_new(path, contents)
+            elif any(path.iterdir()) and not (path / "manifest.json").is_file():
+                raise UsageError(f"{path}: holds files that are no artifact; give a new folder.")
+            for name, data in contents.items():
+                _ensure(path / name, data, file_mode(name))
+        except OSError as error:
+            raise UsageError(f"{path}: cannot unpack there: {error.strerror}") from error
+        return path
+
+    def golden_cases(self) -> list[tuple[Arrays, Arrays]]:
+        """Return inputs and outputs, arrays by name, of every golden case."""
+
+        def arrays(case: int, side: str, tensors: tuple[Tensor, ...]) -> Arrays:
+            return {
+                tensor.name: decode_tensor(self.entries[f"golden/{case}/{side}_{i}.bin"], tensor)
+                for i, tensor in enumerate(tensors)
+            }
+
+        return [
+            (
+                arrays(case, "input", self.manifest.inputs),
+                arrays(case, "output", self.manifest.outputs),
+            )
+            for case in range(len(self.manifest.golden))
+        ]
+
+    def run(self, inputs: Mapping[str, Array], device: str | None = None) -> Arrays:
+        """Run once on a device and return the outputs by name; see `devices.Session.run`."""
+        from edgeconv.devices import open_session
+
+        return open_session(self, device).run(inputs)
+
+    def verify(self, device: str | None = None, **options: Any) -> VerifyReport:
+        """Compare the device's outputs with the reference; see `edgeconv.verify.verify`."""
+        from edgeconv.verify import verify
+
+        return verify(self, device=device, **options)
+
+    def bench(self, device: str | None = None, **options: Any) -> BenchReport:
+        """Measure run times on a device; see `edgeconv.bench.bench`."""
+        from edgeconv.bench import bench
+
+        return bench(self, device=device, **options)
+
+
+def _plan_bytes(plan: Plan) -> bytes:
+    return (json.dumps(plan.to_json(), indent=1, sort_keys=True) + "\n").encode()
+
+
+def _describe(data: bytes) -> File:
+    return File(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+
+
+def _unpack_new(path: Path, contents: Mapping[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        aside.chmod(0o755)
+        for name, data in contents.items():
+            write_atomic(aside / name, data, file_mode(name))
+        aside.rename(path)
+    except OSError:
+        if not path.is_dir():  # else another process was first, with the same contents
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _ensure(path: Path, data: bytes, mode: int) -> None:
+    if not path.is_file() or path.stat().st_size != len(data) or path.read_bytes() != data:
+        write_atomic(path, data, mode)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("edgeconv")
+    except metadata.PackageNotFoundError:
+        return "unknown"  # run from a checkout that is not installed
+
+
+def _checked(manifest_text: bytes, entries: Mapping[str, bytes]) -> Artifact:
+    """Return the artifact of these bytes, or raise ArtifactError: the one way to make one."""
+    manifest = parse_manifest(manifest_text)
+    _check_hashes(manifest, entries)
+    plan = _read_plan(entries)
+    if (plan.inputs, plan.outputs) != (manifest.inputs, manifest.outputs):
+        raise ArtifactError("plan.json: its inputs and outputs are not the manifest's.")
+    stated = manifest.memory
+    if (plan.weights_bytes, plan.arena_bytes) != (stated.weights_bytes, stated.arena_bytes):
+        raise ArtifactError("plan.json: its memory sizes are not the manifest's.")
+    if weights_data_bytes(entries["weights.bin"]) != plan.weights_bytes:
+        raise ArtifactError("weights.bin: its header does not fit the plan.")
+    _check_golden(manifest, entries)
+    return Artifact(manifest, plan, dict(entries))
+
+
+def _check_hashes(manifest: Manifest, entries: Mapping[str, bytes]) -> None:
+    wanted = {"plan.json", "weights.bin", *manifest.files}
+    for name in sorted(wanted | set(entries)):
+        if name not in entries:
+            raise ArtifactError(f"{name}: missing. The artifact is damaged: copy it again.")
+        if name not in manifest.files:
+            raise ArtifactError(f"{name}: the manifest does not know it; not edgeconv's artifact.")
+        if _describe(entries[name]) != manifest.files[name]:
+            raise ArtifactError(
+                f"{name}: its SHA-256 or size is not the manifest's. The artifact was changed or "
+                "damaged: copy it again, or compile the model again."
+            )
+
+
+def _read_plan(entries: Mapping[str, bytes]) -> Plan:
+    try:
+        plan = read(Plan, load_json(entries["plan.json"], "plan.json"))
+    except MismatchError as error:
+        raise ArtifactError(f"plan.json: {error}. Compile the model again.") from None
+    for step in plan.steps:
+        for index in step.inputs + step.outputs:
+            if not 0 <= index < len(plan.buffers):
+                raise ArtifactError(f"plan.json: step {step.name!r} uses no buffer: {index}.")
+    return plan
+
+
+def _check_golden(manifest: Manifest, entries: Mapping[str, bytes]) -> None:
+    for case in range(len(manifest.golden)):
+        for side, tensors in (("input", manifest.inputs), ("output", manifest.outputs)):
+            for i, tensor in enumerate(tensors):
+                name = f"golden/{case}/{side}_{i}.bin"
+                if name not in entries:
+                    raise ArtifactError(f"{name}: missing. The artifact is damaged.")
+                try:
+                    decode_tensor(entries[name], tensor)
+                except ValueError as error:
+                    raise ArtifactError(f"{name}: does not fit {tensor.name!r}: {error}") from None
