@@ -1,0 +1,165 @@
+"""From kernels, plan and runtime to the programs and libraries of an artifact."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeconv.compiler.link.program_c import c_identifier, program_source
+from edgeconv.compiler.link.runtime_objects import CFLAGS, RUNTIME, copy_sources, runtime_objects
+from edgeconv.compiler.link.toolchain import CCompiler, android_ndk, zig
+from edgeconv.errors import EdgeconvError, ToolchainError
+from edgeconv.plan import Plan
+from edgeconv.target import Target
+
+_LOG = logging.getLogger(__name__)
+
+_LINK_FLAGS = ("-s", "-Wl,--gc-sections", "-Wl,--build-id=none")
+_EXPORTS = "{ global: ec_*; edgeconv_program; local: *; };\n"
+
+
+class Emit(enum.StrEnum):
+    """What to link.
+
+    `BUNDLE`: shared library, header and runner; `LIB`: shared library and header; `STATIC`: static
+    library and header; `EXE`: runner.
+    """
+
+    BUNDLE = "bundle"
+    LIB = "lib"
+    STATIC = "static"
+    EXE = "exe"
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What goes into every product."""
+
+    model: str
+    program: str
+    kernels: Mapping[str, bytes]
+
+
+def link(
+    plan: Plan,
+    *,
+    model: str,
+    target: Target,
+    kernels: Mapping[str, bytes],
+    weights_sha256: bytes,
+    golden_cases: int,
+    emit: Emit,
+) -> dict[str, bytes]:
+    """Return the linked entries of an artifact: name to content, the same for equal arguments.
+
+    Args:
+        plan: the network.
+        model: its name, in any characters; a static library's entry point is
+            `edgeconv_program_MODEL` with every character that C does not take replaced by "_".
+        target: what it runs on.
+        kernels: ELF object by symbol; each defines `int32_t symbol(void *...)`. Static libraries
+            of several models can be linked together where equal symbols mean equal code.
+        weights_sha256: 32 bytes, as in the header of `weights.bin`.
+        golden_cases: number of cases in `golden/`.
+        emit: which of `libmodel.so`, `libmodel.a`, `runner` and `edgeconv.h`.
+
+    A library for Android needs the user's NDK ($ANDROID_NDK_HOME). Without it a bundle has no
+    `libmodel.so`, with a warning in the log, and LIB and STATIC raise ToolchainError. That is also
+    raised when linking fails; EdgeconvError when a step's kernel is not in `kernels`.
+    """
+    missing = sorted({step.kernel for step in plan.steps} - set(kernels))
+    if missing:
+        raise EdgeconvError(f"the plan calls kernels that were not compiled: {', '.join(missing)}")
+    source = program_source(
+        plan,
+        model=model,
+        target=target.name,
+        weights_sha256=weights_sha256,
+        golden_cases=golden_cases,
+    )
+    parts = _Parts(model, source, kernels)
+    makers = []
+    if emit is not Emit.EXE and (compiler := _library_compiler(target, emit)):
+        makers.append((_static_library if emit is Emit.STATIC else _shared_library, compiler))
+    if emit in (Emit.BUNDLE, Emit.EXE):
+        makers.append((_runner, zig(target.toolchain.static, target.toolchain.cpu)))
+    with ThreadPoolExecutor() as pool:
+        products = [pool.submit(make, parts, compiler) for make, compiler in makers]
+        entries = dict(product.result() for product in products)
+    if emit is not Emit.EXE:
+        entries["edgeconv.h"] = (RUNTIME / "include" / "edgeconv.h").read_bytes()
+    return entries
+
+
+def _library_compiler(target: Target, emit: Emit) -> CCompiler | None:
+    toolchain = target.toolchain
+    if "android" not in toolchain.shared:
+        return zig(toolchain.shared, toolchain.cpu)
+    compiler = android_ndk(toolchain.shared, toolchain.cpu)
+    if compiler is None:
+        note = (
+            f"a library for {target.name} needs an Android NDK: set ANDROID_NDK_HOME to its folder"
+        )
+        if emit is not Emit.BUNDLE:
+            raise ToolchainError(note)
+        _LOG.warning("%s; the bundle has the runner only", note)
+    return compiler
+
+
+def _shared_library(parts: _Parts, compiler: CCompiler) -> tuple[str, bytes]:
+    flags = (
+        *("-shared", "-Wl,-soname,libmodel.so", "-Wl,-z,defs"),
+        *("-Wl,--version-script=exports.map", "-lm", "-pthread"),
+    )
+    return _linked("libmodel.so", parts, compiler, runtime_objects(compiler, runner=False), flags)
+
+
+def _runner(parts: _Parts, compiler: CCompiler) -> tuple[str, bytes]:
+    runtime = runtime_objects(compiler, runner=False) | runtime_objects(compiler, runner=True)
+    return _linked("runner", parts, compiler, runtime, ("-static", "-lm", "-pthread"))
+
+
+def _linked(
+    name: str,
+    parts: _Parts,
+    compiler: CCompiler,
+    runtime: Mapping[str, bytes],
+    flags: tuple[str, ...],
+) -> tuple[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder_name:
+        folder = Path(folder_name)
+        objects = _prepare(folder, parts, runtime)
+        (folder / "exports.map").write_text(_EXPORTS)
+        compiler.compile([*CFLAGS, "-DEC_ENTRY=edgeconv_program", "-c", "program.c"], folder)
+        compiler.compile(["-o", name, "program.o", *objects, *_LINK_FLAGS, *flags], folder)
+        return name, (folder / name).read_bytes()
+
+
+def _static_library(parts: _Parts, compiler: CCompiler) -> tuple[str, bytes]:
+    entry = f"edgeconv_program_{c_identifier(parts.model)}"
+    with tempfile.TemporaryDirectory() as folder_name:
+        folder = Path(folder_name)
+        objects = _prepare(folder, parts, runtime_objects(compiler, runner=False))
+        arguments = [*CFLAGS, f"-DEC_ENTRY={entry}", "-c", "program.c", "-o", f"{entry}.o"]
+        compiler.compile(arguments, folder)
+        compiler.archive("libmodel.a", [f"{entry}.o", *objects], folder)
+        return "libmodel.a", (folder / "libmodel.a").read_bytes()
+
+
+def _prepare(folder: Path, parts: _Parts, runtime: Mapping[str, bytes]) -> list[str]:
+    """Write everything into `folder`; return the paths of the kernels' and runtime's objects."""
+    copy_sources(folder)
+    (folder / "program.c").write_text(parts.program)
+    objects = {f"{symbol}.o": parts.kernels[symbol] for symbol in sorted(parts.kernels)}
+    paths = []
+    for group, members in (("kernels", objects), ("runtime", runtime)):
+        (folder / group).mkdir()
+        for name, content in members.items():
+            (folder / group / name).write_bytes(content)
+            paths.append(f"{group}/{name}")
+    return paths

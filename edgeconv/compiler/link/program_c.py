@@ -1,0 +1,140 @@
+"""Writes a plan as the C tables that the runtime walks (`edgeconv/runtime/src/program.h`)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.plan import Buffer, Plan, Space, Step, Tensor
+
+_SPACES = {
+    Space.ARENA: "EC_ARENA",
+    Space.WEIGHTS: "EC_WEIGHTS",
+    Space.INPUT: "EC_INPUT",
+    Space.OUTPUT: "EC_OUTPUT",
+}
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def c_identifier(name: str) -> str:
+    """Return `name` with every character that a C identifier does not take replaced by "_"."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)
+
+
+def program_source(
+    plan: Plan, *, model: str, target: str, weights_sha256: bytes, golden_cases: int
+) -> str:
+    """Return a C file that defines the function `EC_ENTRY` (a macro): `const ec_program *(void)`.
+
+    Equal arguments give equal text. Raises EdgeconvError where a kernel's symbol is no C
+    identifier, or steps disagree about its number of arguments.
+    """
+    kernels: dict[str, int] = {}
+    for step in plan.steps:
+        arguments = len(step.inputs) + len(step.outputs)
+        if kernels.setdefault(step.kernel, arguments) != arguments:
+            raise EdgeconvError(f"kernel {step.kernel!r} is called with different argument counts")
+    sections = [
+        '#include <stddef.h>\n\n#include "program.h"\n\nconst ec_program *EC_ENTRY(void);',
+        "\n".join(_declaration(symbol, kernels[symbol]) for symbol in sorted(kernels)),
+        *(_trampoline(index, step) for index, step in enumerate(plan.steps)),
+        _tensors("inputs", plan.inputs),
+        _tensors("outputs", plan.outputs),
+        _table("ec_buffer", "buffers", map(_buffer, plan.buffers)),
+        _steps(plan.steps),
+        _program(plan, model, target, weights_sha256, golden_cases),
+        "const ec_program *EC_ENTRY(void)\n{\n    return &program;\n}\n",
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _declaration(symbol: str, arguments: int) -> str:
+    if not _IDENTIFIER.fullmatch(symbol):
+        raise EdgeconvError(f"kernel symbol {symbol!r} is not a C identifier")
+    return f"int32_t {symbol}({', '.join(['void *'] * arguments)});"
+
+
+def _trampoline(index: int, step: Step) -> str:
+    arguments = ", ".join(f"b[{buffer}]" for buffer in (*step.inputs, *step.outputs))
+    return (
+        f"static int32_t call_{index}(void *const *b)\n"
+        f"{{\n    return {step.kernel}({arguments});\n}}"
+    )
+
+
+def _table(kind: str, name: str, rows: Iterable[str]) -> str:
+    """Return an array, or a null pointer for no rows, which C has no empty array for."""
+    lines = [f"    {row},\n" for row in rows]
+    if not lines:
+        return f"static const {kind} *const {name} = NULL;"
+    return f"static const {kind} {name}[] = {{\n{''.join(lines)}}};"
+
+
+def _tensors(name: str, tensors: Sequence[Tensor]) -> str:
+    shapes = [
+        _table("int64_t", f"{name}_{index}_shape", [", ".join(f"{n}" for n in tensor.shape)])
+        for index, tensor in enumerate(tensors)
+        if tensor.shape
+    ]
+    rows = []
+    for index, tensor in enumerate(tensors):
+        element_bytes = np.dtype(tensor.dtype).itemsize
+        shape = f"{name}_{index}_shape" if tensor.shape else "NULL"
+        rows.append(
+            f"{{{_string(tensor.name)}, {_string(tensor.dtype)}, {shape}, {len(tensor.shape)}, "
+            f"{element_bytes}, {element_bytes * math.prod(tensor.shape)}u, {tensor.tolerance!r}}}"
+        )
+    return "\n\n".join([*shapes, _table("ec_tensor_info", name, rows)])
+
+
+def _buffer(buffer: Buffer) -> str:
+    return f"{{{_SPACES[buffer.space]}, {buffer.index}, {buffer.offset}u, {buffer.bytes}u}}"
+
+
+def _steps(steps: Sequence[Step]) -> str:
+    outputs = [
+        _table("uint32_t", f"step_{index}_outputs", [", ".join(f"{n}" for n in step.outputs)])
+        for index, step in enumerate(steps)
+    ]
+    rows = [
+        f"{{{_string(step.name)}, {_string(step.family)}, call_{index}, EC_BACKEND_CPU, "
+        f"{len(step.outputs)}, step_{index}_outputs, {step.macs}u}}"
+        for index, step in enumerate(steps)
+    ]
+    return "\n\n".join([*outputs, _table("ec_step", "steps", rows)])
+
+
+def _program(plan: Plan, model: str, target: str, weights_sha256: bytes, golden_cases: int) -> str:
+    fields = {
+        "api_version": "EDGECONV_API_VERSION",
+        "input_count": len(plan.inputs),
+        "output_count": len(plan.outputs),
+        "buffer_count": len(plan.buffers),
+        "step_count": len(plan.steps),
+        "golden_cases": golden_cases,
+        "model": _string(model),
+        "target": _string(target),
+        "inputs": "inputs",
+        "outputs": "outputs",
+        "buffers": "buffers",
+        "steps": "steps",
+        "arena_bytes": f"{plan.arena_bytes}u",
+        "scratch_bytes": f"{plan.scratch_bytes}u",
+        "weights_bytes": f"{plan.weights_bytes}u",
+        "weights_sha256": f"{{{', '.join(map(str, weights_sha256))}}}",
+    }
+    lines = "".join(f"    .{name} = {value},\n" for name, value in fields.items())
+    return f"static const ec_program program = {{\n{lines}}};"
+
+
+def _string(text: str) -> str:
+    """Return a C string literal in ASCII; other bytes of its UTF-8 become octal escapes."""
+    escaped = "".join(
+        chr(byte) if 0x20 <= byte < 0x7F and byte not in b'"\\?' else f"\\{byte:03o}"
+        for byte in text.encode()
+    )
+    return f'"{escaped}"'

@@ -1,0 +1,77 @@
+"""Compiles the C runtime, once for each version of its source and each target."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from edgeconv.compiler.link.toolchain import CCompiler
+
+RUNTIME = Path(__file__).parents[2] / "runtime"
+
+# The same for the generated program. _GNU_SOURCE: POSIX, and the affinity calls for pinning.
+CFLAGS = (
+    *("-std=c11", "-D_GNU_SOURCE", "-O2", "-g0", "-Wall", "-Wextra"),
+    *("-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections"),
+    *("-fno-asynchronous-unwind-tables", "-fno-sanitize=all"),
+    *("-Iinclude", "-Isrc"),
+)
+
+
+def copy_sources(folder: Path) -> None:
+    """Put the runtime's `include/` and `src/` into `folder`, so that all paths are relative."""
+    for name in ("include", "src"):
+        shutil.copytree(RUNTIME / name, folder / name)
+
+
+def runtime_objects(compiler: CCompiler, *, runner: bool) -> dict[str, bytes]:
+    """Return the object files of the library, or of the runner without the library, by name.
+
+    They are kept in the user's cache. Raises ToolchainError.
+    """
+    pattern = "src/runner/*.c" if runner else "src/*.c"
+    kept = _cache_folder() / _key(compiler, pattern)
+    if not kept.is_dir():
+        return _compile(compiler, pattern, kept)
+    return {path.name: path.read_bytes() for path in sorted(kept.glob("*.o"))}
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "edgeconv" / "runtime"
+
+
+def _key(compiler: CCompiler, pattern: str) -> str:
+    digest = hashlib.sha256(repr((compiler, CFLAGS, pattern)).encode())
+    for path in sorted(RUNTIME.glob("**/*.[ch]")):
+        digest.update(f"\n{path.relative_to(RUNTIME)}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _compile(compiler: CCompiler, pattern: str, kept: Path) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy_sources(folder)
+        sources = sorted(str(path.relative_to(folder)) for path in folder.glob(pattern))
+        compiler.compile([*CFLAGS, "-c", *sources], folder)
+        objects = {path.name: path.read_bytes() for path in sorted(folder.glob("*.o"))}
+    # A cache that cannot be written only costs time.
+    with suppress(OSError):
+        _keep(objects, kept)
+    return objects
+
+
+def _keep(objects: dict[str, bytes], kept: Path) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=kept.parent))
+    try:
+        for name, content in objects.items():
+            (aside / name).write_bytes(content)
+        aside.rename(kept)  # fails when another process was faster
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,92 @@
+"""C compilers for a target: `zig cc` for Linux, the user's NDK for Android's own C library."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from edgeconv.errors import ToolchainError
+
+ANDROID_API_LEVEL = 24
+_MESSAGE_CHARS = 4000
+
+
+@dataclass(frozen=True)
+class CCompiler:
+    """A compiler and linker for one target.
+
+    Attributes:
+        cc: its command, with the flags that choose the target.
+        ar: the archiver's command.
+        version: what else tells it from other compilers.
+    """
+
+    cc: tuple[str, ...]
+    ar: tuple[str, ...]
+    version: str
+
+    def compile(self, arguments: Sequence[str], folder: Path) -> None:
+        """Run the compiler in `folder`; raises ToolchainError with its messages."""
+        _run([*self.cc, *arguments], folder)
+
+    def archive(self, library: str, members: Sequence[str], folder: Path) -> None:
+        """Write a static library without times and owners; raises ToolchainError."""
+        _run([*self.ar, "rcsD", library, *members], folder)
+
+
+def zig(triple: str, cpu: str) -> CCompiler:
+    """Return `zig cc` for a triple and CPU in zig's notation; raises ToolchainError without it."""
+    try:
+        version = metadata.version("ziglang")
+    except metadata.PackageNotFoundError:
+        raise ToolchainError(
+            "linking needs the package ziglang; install the compiler: "
+            "pip install 'edgeconv[compiler]'"
+        ) from None
+    command = (sys.executable, "-m", "ziglang")
+    return CCompiler(
+        cc=(*command, "cc", "-target", triple, f"-mcpu={cpu}"),
+        ar=(*command, "ar"),
+        version=f"zig {version}",
+    )
+
+
+def android_ndk(triple: str, cpu: str) -> CCompiler | None:
+    """Return the compiler of the NDK in $ANDROID_NDK_HOME, or None where that is not set.
+
+    Raises ToolchainError when there is no such compiler in that folder.
+    """
+    home = os.environ.get("ANDROID_NDK_HOME")
+    if not home:
+        return None
+    pattern = f"toolchains/llvm/prebuilt/*/bin/{triple}{ANDROID_API_LEVEL}-clang"
+    found = sorted(Path(home).glob(pattern))
+    if not found:
+        raise ToolchainError(
+            f"ANDROID_NDK_HOME={home} holds no {pattern}; set it to the folder of an Android NDK"
+        )
+    clang = found[0]
+    return CCompiler(
+        cc=(str(clang), f"-mcpu={cpu.replace('_', '-')}"),
+        ar=(str(clang.with_name("llvm-ar")),),
+        version=home,
+    )
+
+
+def _run(command: Sequence[str], folder: Path) -> None:
+    try:
+        result = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
+        )
+    except OSError as error:
+        raise ToolchainError(f"cannot run {command[0]}: {error.strerror}") from None
+    if result.returncode != 0:
+        messages = (result.stderr or result.stdout).strip()[-_MESSAGE_CHARS:]
+        raise ToolchainError(
+            f"{' '.join(command[:5])} ... failed with exit code {result.returncode}:\n{messages}"
+        )

@@ -1,0 +1,262 @@
+#include "pool.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "cores.h"
+#include "error.h"
+
+enum { SPIN_NS = 50000, STACK_BYTES = 1 << 20 };
+
+static _Thread_local ec_worker *current_worker;
+
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Waits a little for the counter to become, or to differ from, `value`; true when it did. */
+static bool spin(const ec_pool *pool, atomic_uint *counter, unsigned value, bool equal)
+{
+    uint64_t end = 0;
+    for (unsigned round = 0;; ++round) {
+        if ((atomic_load_explicit(counter, memory_order_acquire) == value) == equal)
+            return true;
+        if (round % 64 == 0) {
+            uint64_t now = ec_now_ns();
+            if (end == 0)
+                end = now + pool->spin_ns;
+            if (now >= end)
+                return false;
+        }
+        relax();
+    }
+}
+
+static int run_tasks(ec_task task, void *data, int32_t num_task, int32_t begin, int32_t end)
+{
+    ec_task_group group = {NULL, num_task};
+    for (int32_t id = begin; id < end; ++id) {
+        int result = task(id, &group, data);
+        if (result != 0)
+            return result;
+    }
+    return 0;
+}
+
+/* Runs the worker's part of the job: tasks in a row, parts that differ by one task at most. */
+static void run_part(ec_worker *worker)
+{
+    ec_pool *pool = worker->pool;
+    int64_t tasks = pool->num_task;
+    int32_t begin = (int32_t)(tasks * worker->index / pool->threads);
+    int32_t end = (int32_t)(tasks * (worker->index + 1) / pool->threads);
+    worker->in_task = true;
+    int result = run_tasks(pool->task, pool->data, pool->num_task, begin, end);
+    worker->in_task = false;
+    if (result != 0)
+        atomic_store_explicit(&pool->result, result, memory_order_relaxed);
+}
+
+/*
+ * Sleeping and waking. A sleeper announces itself, then looks at the counter once more; a waker
+ * changes the counter, then looks for sleepers. Both orders are sequentially consistent, so that
+ * at least one of them sees the other, and the mutex closes the gap before the wait.
+ */
+static void wait_for_job(ec_pool *pool, unsigned seen)
+{
+    if (spin(pool, &pool->generation, seen, false))
+        return;
+    pthread_mutex_lock(&pool->mutex);
+    atomic_fetch_add(&pool->sleepers, 1);
+    while (atomic_load(&pool->generation) == seen)
+        pthread_cond_wait(&pool->work, &pool->mutex);
+    atomic_fetch_sub(&pool->sleepers, 1);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void announce_job(ec_pool *pool)
+{
+    atomic_fetch_add(&pool->generation, 1);
+    if (atomic_load(&pool->sleepers) == 0)
+        return;
+    pthread_mutex_lock(&pool->mutex);
+    pthread_cond_broadcast(&pool->work);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void wait_for_workers(ec_pool *pool)
+{
+    if (spin(pool, &pool->remaining, 0, true))
+        return;
+    pthread_mutex_lock(&pool->mutex);
+    atomic_store(&pool->caller_sleeps, true);
+    while (atomic_load(&pool->remaining) != 0)
+        pthread_cond_wait(&pool->done, &pool->mutex);
+    atomic_store(&pool->caller_sleeps, false);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void finish_part(ec_pool *pool)
+{
+    if (atomic_fetch_sub(&pool->remaining, 1) != 1 || !atomic_load(&pool->caller_sleeps))
+        return;
+    pthread_mutex_lock(&pool->mutex);
+    pthread_cond_signal(&pool->done);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void *worker_main(void *argument)
+{
+    ec_worker *worker = argument;
+    ec_pool *pool = worker->pool;
+    current_worker = worker;
+    if (worker->core >= 0)
+        ec_pin_to_core((uint32_t)worker->core);
+    for (unsigned seen = 0;; ++seen) {
+        wait_for_job(pool, seen);
+        if (pool->stop)
+            return NULL;
+        run_part(worker);
+        finish_part(pool);
+    }
+}
+
+static int launch(ec_task task, void *data, int num_task)
+{
+    ec_worker *self = current_worker;
+    if (!self || self->in_task || self->pool->threads == 1 || num_task == 1) {
+        int32_t tasks = num_task == 0 ? 1 : num_task;
+        return run_tasks(task, data, tasks, 0, tasks);
+    }
+    ec_pool *pool = self->pool;
+    pool->task = task;
+    pool->data = data;
+    pool->num_task = num_task == 0 ? (int32_t)pool->threads : num_task;
+    atomic_store_explicit(&pool->result, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool->remaining, pool->threads - 1, memory_order_relaxed);
+    announce_job(pool);
+    run_part(self);
+    wait_for_workers(pool);
+    return atomic_load_explicit(&pool->result, memory_order_relaxed);
+}
+
+static void *allocate_workspace(int device_type, int device_id, uint64_t bytes, int dtype_code,
+                                int dtype_bits)
+{
+    (void)device_type, (void)device_id, (void)dtype_code, (void)dtype_bits;
+    return current_worker ? ec_workspace_allocate(&current_worker->workspace, bytes) : NULL;
+}
+
+static int free_workspace(int device_type, int device_id, void *pointer)
+{
+    (void)device_type, (void)device_id;
+    ec_workspace_free(&current_worker->workspace, pointer);
+    return 0;
+}
+
+/*
+ * Kernel objects hold weak, null definitions of these. The strong ones stand in this object, which
+ * every program needs anyway, so that a linker takes it out of a static library too.
+ */
+int (*__TVMBackendParallelLaunch)(ec_task, void *, int) = launch;
+void *(*__TVMBackendAllocWorkspace)(int, int, uint64_t, int, int) = allocate_workspace;
+int (*__TVMBackendFreeWorkspace)(int, int, void *) = free_workspace;
+
+ec_worker *ec_pool_enter(ec_pool *pool)
+{
+    ec_worker *before = current_worker;
+    current_worker = &pool->workers[0];
+    return before;
+}
+
+void ec_pool_leave(ec_worker *before)
+{
+    current_worker = before;
+}
+
+/* Starts the workers with all signals blocked: those belong to the app's own threads. */
+static int start_workers(ec_pool *pool)
+{
+    pthread_attr_t attributes;
+    int code = pthread_attr_init(&attributes);
+    if (code != 0)
+        return code;
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    code = pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    while (code == 0 && pool->started + 1 < pool->threads) {
+        ec_worker *worker = &pool->workers[pool->started + 1];
+        code = pthread_create(&worker->thread, &attributes, worker_main, worker);
+        if (code == 0)
+            ++pool->started;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return code;
+}
+
+/* Chooses the workers' cores; the calling thread takes the first and is pinned at once. */
+static int choose_cores(ec_pool *pool)
+{
+    enum { CAPACITY = 256 };
+    uint32_t cores[CAPACITY];
+    uint32_t count = ec_cores_by_speed(cores, CAPACITY);
+    if (count == 0)
+        return 0;
+    for (uint32_t i = 0; i < pool->threads; ++i)
+        pool->workers[i].core = (int)cores[i % count];
+    return ec_pin_to_core(cores[0]);
+}
+
+ec_status ec_pool_start(ec_pool *pool, uint32_t threads, bool pin_cores, unsigned char *scratch,
+                        uint64_t scratch_bytes, char *error)
+{
+    memset(pool, 0, sizeof *pool);
+    pool->threads = threads;
+    /* With fewer cores than threads, spinning would keep the others from their work. */
+    pool->spin_ns = threads <= ec_core_count() ? SPIN_NS : 0;
+    pool->workers = calloc(threads, sizeof *pool->workers);
+    if (!pool->workers)
+        return ec_fail(error, EC_ERROR_MEMORY, "no memory for %u threads", (unsigned)threads);
+    for (uint32_t i = 0; i < threads; ++i) {
+        ec_worker *worker = &pool->workers[i];
+        worker->pool = pool;
+        worker->index = i;
+        worker->core = -1;
+        worker->workspace.base = scratch + i * scratch_bytes;
+        worker->workspace.bytes = scratch_bytes;
+    }
+    pthread_mutex_init(&pool->mutex, NULL);
+    pthread_cond_init(&pool->work, NULL);
+    pthread_cond_init(&pool->done, NULL);
+    int code = pin_cores ? choose_cores(pool) : 0;
+    if (code == 0)
+        code = start_workers(pool);
+    if (code == 0)
+        return EC_OK;
+    ec_pool_stop(pool);
+    return ec_fail(error, EC_ERROR_THREADS, "cannot start or pin %u threads: %s",
+                   (unsigned)threads, strerror(code));
+}
+
+void ec_pool_stop(ec_pool *pool)
+{
+    pool->stop = true;
+    announce_job(pool);
+    for (uint32_t i = 1; i <= pool->started; ++i)
+        pthread_join(pool->workers[i].thread, NULL);
+    pthread_cond_destroy(&pool->done);
+    pthread_cond_destroy(&pool->work);
+    pthread_mutex_destroy(&pool->mutex);
+    free(pool->workers);
+    pool->workers = NULL;
+}
