@@ -1,0 +1,162 @@
+"""Example inputs: from the arrays or the shapes that the user gives, or drawn from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeconv.errors import UsageError
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a program says about one of its inputs.
+
+    Attributes:
+        name: unique among the program's inputs.
+        dtype: NumPy dtype.
+        shape: size of each dimension, None for an open one; None where the rank is open too.
+        default: shape to use where the user gives none; None where there is no such shape.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | None, ...] | None
+    default: tuple[int, ...] | None = None
+
+    def accepts(self, shape: Sequence[int]) -> bool:
+        """Tell whether an array of this shape fits."""
+        if self.shape is None:
+            return True
+        pairs = zip(self.shape, shape, strict=False)
+        return len(self.shape) == len(shape) and all(want in (None, got) for want, got in pairs)
+
+    def __str__(self) -> str:
+        """Return the name and shape for messages, such as "image=(?,3,224,224)"."""
+        if self.shape is None:
+            return f"{self.name}=(...)"
+        sizes = ",".join("?" if size is None else str(size) for size in self.shape)
+        return f"{self.name}=({sizes})"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user says about the inputs.
+
+    Attributes:
+        shapes: shape by input name.
+        examples: arrays or tensors, by name or in order; None where none were given.
+        seed: of the drawn arrays.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    examples: Mapping[str, Any] | Sequence[Any] | None
+    seed: int
+
+    def resolve(self, specs: Sequence[InputSpec], origin: str) -> dict[str, Array]:
+        """Return one array per spec, in their order.
+
+        Raises:
+            UsageError: a name or shape does not fit, or an open shape was not given.
+        """
+        _refuse_unknown(self.shapes, specs, origin)
+        if self.examples is not None:
+            return _check_examples(_by_name(self.examples, specs, origin), specs, origin)
+        shapes = {spec.name: self._shape(spec) for spec in specs}
+        missing = [str(spec) for spec in specs if shapes[spec.name] is None]
+        if missing:
+            raise UsageError(
+                f"{origin}: these inputs have open shapes: {', '.join(missing)}; fix each, "
+                "for example --input-shape NAME=1,3,224,224"
+            )
+        for spec in specs:
+            shape = shapes[spec.name]
+            if shape is not None and (not spec.accepts(shape) or min(shape, default=1) < 1):
+                raise UsageError(f"{origin}: input {spec} cannot have the shape {shape}")
+        kinds = {s.name: (shapes[s.name] or (), s.dtype) for s in specs}
+        return _draw(kinds, self.seed)
+
+    def _shape(self, spec: InputSpec) -> tuple[int, ...] | None:
+        if spec.name in self.shapes:
+            return tuple(self.shapes[spec.name])
+        if spec.default is not None:
+            return spec.default
+        if spec.shape is None or None in spec.shape:
+            return None
+        return tuple(size for size in spec.shape if size is not None)
+
+
+def draw_inputs(like: Mapping[str, Array], seed: int) -> dict[str, Array]:
+    """Draw arrays with the shapes and dtypes of `like`; equal seeds give equal bits.
+
+    Floating point values are standard normal; integers and booleans are 0 or 1, which fit most
+    meanings that an integer input can have.
+    """
+    return _draw({name: (array.shape, array.dtype) for name, array in like.items()}, seed)
+
+
+def _draw(
+    kinds: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], seed: int
+) -> dict[str, Array]:
+    rng = np.random.default_rng(seed)
+    return {
+        name: (
+            rng.standard_normal(shape).astype(dtype)
+            if np.issubdtype(dtype, np.floating)
+            else rng.integers(0, 2, shape).astype(dtype)
+        )
+        for name, (shape, dtype) in kinds.items()
+    }
+
+
+def _refuse_unknown(names: Iterable[str], specs: Sequence[InputSpec], origin: str) -> None:
+    known = [spec.name for spec in specs]
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise UsageError(
+            f"{origin}: no input is called {', '.join(unknown)}; the inputs are {', '.join(known)}"
+        )
+
+
+def _by_name(
+    examples: Mapping[str, Any] | Sequence[Any], specs: Sequence[InputSpec], origin: str
+) -> dict[str, Any]:
+    if isinstance(examples, Mapping):
+        _refuse_unknown(examples, specs, origin)
+        missing = [spec.name for spec in specs if spec.name not in examples]
+        if missing:
+            raise UsageError(f"{origin}: no example was given for input {', '.join(missing)}")
+        return {spec.name: examples[spec.name] for spec in specs}
+    if len(examples) != len(specs):
+        names = ", ".join(spec.name for spec in specs)
+        raise UsageError(f"{origin}: {len(examples)} examples for {len(specs)} inputs ({names})")
+    return {spec.name: value for spec, value in zip(specs, examples, strict=True)}
+
+
+def _check_examples(
+    examples: Mapping[str, Any], specs: Sequence[InputSpec], origin: str
+) -> dict[str, Array]:
+    arrays = {name: _to_array(value) for name, value in examples.items()}
+    for spec in specs:
+        array = arrays[spec.name]
+        if not spec.accepts(array.shape):
+            raise UsageError(f"{origin}: input {spec} cannot have the shape {array.shape}")
+        # A module's parameters have no dtype of their own, so there any will do.
+        if spec.shape is not None and array.dtype != spec.dtype:
+            raise UsageError(
+                f"{origin}: input {spec.name} is {spec.dtype}, the example is {array.dtype}"
+            )
+    return arrays
+
+
+def _to_array(value: Any) -> Array:
+    """Copy a tensor or array-like to NumPy, so that later changes by its owner do no harm."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    return np.array(value)

@@ -1,0 +1,123 @@
+"""`.onnx` files: parsed, checked, external data read, input shapes fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor
+
+from edgeconv.errors import UnsupportedModelError
+from edgeconv.frontend.inputs import InputSpec, Request
+from edgeconv.frontend.modelfile import ModelFile
+from edgeconv.frontend.source import Source
+
+
+def recognises(file: ModelFile) -> bool:
+    """Tell by the name: the format has no magic number."""
+    return file.path.suffix.lower() == ".onnx"
+
+
+def load(file: ModelFile, request: Request) -> Source:
+    """Load the graph and fix the shapes of its inputs.
+
+    Raises:
+        UnsupportedModelError: the file is damaged or no valid model, or external data is missing
+            or lies outside the file's folder.
+        UsageError: an input's shape is open, or a shape or example does not fit.
+    """
+    model = _parse(file)
+    for tensor in _tensors(model.graph):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            _load_external(tensor, file.path)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise UnsupportedModelError(f"{file.path}: not a valid ONNX model: {error}") from error
+    _drop_initialised_inputs(model.graph)
+    specs = [_spec(value, file) for value in model.graph.input]
+    inputs = request.resolve(specs, file.name)
+    for value in model.graph.input:
+        _fix_shape(value, inputs[value.name].shape)
+    return Source(
+        name=file.path.stem, origin=file.name, module=None, onnx=model, example_inputs=inputs
+    )
+
+
+def _parse(file: ModelFile) -> onnx.ModelProto:
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model = onnx.load_model_from_string(file.path.read_bytes())
+    except DecodeError as error:
+        raise UnsupportedModelError(
+            f"{file.path}: not an ONNX file, or cut off ({error}); copy or export it again"
+        ) from error
+    if not model.graph.node:
+        raise UnsupportedModelError(f"{file.path}: holds no graph; export it again")
+    return model
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor that can lie in an external file, subgraphs included."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for subgraph in [attribute.g, *attribute.graphs]:
+                yield from _tensors(subgraph)
+
+
+def _load_external(tensor: onnx.TensorProto, model: Path) -> None:
+    folder = model.parent.resolve()
+    location = ExternalDataInfo(tensor).location
+    data = (folder / location).resolve()
+    if not data.is_relative_to(folder):
+        raise UnsupportedModelError(
+            f"{model}: the data of {tensor.name} lies outside the model's folder ({location}); "
+            "move it beside the model and export it again"
+        )
+    if not data.is_file():
+        raise UnsupportedModelError(
+            f"{model}: the data of {tensor.name} is missing: copy {location} beside the model"
+        )
+    try:
+        load_external_data_for_tensor(tensor, str(folder))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise UnsupportedModelError(
+            f"{model}: the data of {tensor.name} in {location} cannot be read: {error}"
+        ) from error
+    tensor.data_location = onnx.TensorProto.DEFAULT
+    del tensor.external_data[:]
+
+
+def _drop_initialised_inputs(graph: onnx.GraphProto) -> None:
+    """Remove inputs that have an initializer: old exporters list the weights as inputs."""
+    weights = {tensor.name for tensor in graph.initializer}
+    kept = [value for value in graph.input if value.name not in weights]
+    del graph.input[:]
+    graph.input.extend(kept)
+
+
+def _spec(value: onnx.ValueInfoProto, file: ModelFile) -> InputSpec:
+    kind = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or kind.elem_type == onnx.TensorProto.STRING:
+        raise UnsupportedModelError(f"{file.path}: input {value.name} is no numeric tensor")
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    if not kind.HasField("shape"):
+        return InputSpec(value.name, dtype, None)
+    sizes = tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
+    return InputSpec(value.name, dtype, sizes)
+
+
+def _fix_shape(value: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:
+    sizes = value.type.tensor_type.shape
+    del sizes.dim[:]
+    for size in shape:
+        sizes.dim.add().dim_value = size
+    # A scalar's shape has no dimension, but must be there.
+    value.type.tensor_type.shape.SetInParent()

@@ -1,0 +1,151 @@
+"""Proves that loading a `.pt2` runs no code from it.
+
+`torch.export.load` unpickles some members, falls back to the unsafe unpickler for sample inputs,
+evaluates symbolic expressions, and generates Python from names in the program. So every member
+and every string is checked against what `torch.export.save` writes for ordinary networks, and
+PyTorch reads a fresh archive of the checked members, never the file itself: a zip that two
+readers understand differently gains nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from edgeconv.errors import UnsupportedModelError
+
+_ROOT = "archive"
+_SAMPLE_INPUTS = "data/sample_inputs/model.pt"
+_PLAIN = re.compile(
+    r"archive_format|archive_version|byteorder|\.data/(version|serialization_id)"
+    r"|data/weights/weight_\d+|data/constants/tensor_\d+"
+)
+_JSON = re.compile(r"models/model\.json|data/(weights|constants)/model_\w+_config\.json")
+
+_NAME = re.compile(r"[\w.]*")
+_TARGET = re.compile(
+    r"torch\.ops\.(aten|prims|edgeconv|torchvision)\.\w+\.\w+|torch\.sym_\w+"
+    r"|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pow|getitem|eq|ne|lt|le|gt|ge|and_|or_)"
+    r"|math\.\w+"
+)
+_EXPRESSION = re.compile(r"(?:'[a-z]+\d+'|[A-Za-z]+\w*|\d+|[-+*/(),=<> ])*")
+_EXPRESSION_WORD = re.compile(
+    r"Symbol|Integer|Rational|Add|Mul|Pow|Max|Min|Mod|PythonMod|FloorDiv|CeilDiv|CleanDiv"
+    r"|IntTrueDiv|TruncToInt|FloorToInt|CeilToInt|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|int_oo"
+    r"|StrictGreaterThan|StrictLessThan|GreaterThan|LessThan|Equality|Unequality"
+    r"|True|False|true|false|positive|nonnegative|integer|[suz]\w?\d+"
+)
+_TREE_TYPES = (None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
+# Text for people: PyTorch neither evaluates it nor puts it in generated code.
+_FREE_TEXT = frozenset(["as_string", "nn_module_stack", "torch_version"])
+
+
+def checked_archive(path: Path) -> bytes:
+    """Return an archive of the checked members of a `.pt2`, for `torch.export.load`.
+
+    Raises:
+        UnsupportedModelError: a member or a string in it could run code, or the file is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {
+                info.filename.partition("/")[2]: archive.read(info) for info in archive.infolist()
+            }
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+        raise UnsupportedModelError(
+            f"{path}: damaged ({error}); copy or export it again"
+        ) from error
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as checked:
+        for name, data in members.items():
+            checked.writestr(f"{_ROOT}/{name}", _checked(path, name, data))
+    return buffer.getvalue()
+
+
+def _checked(path: Path, name: str, data: bytes) -> bytes:
+    if _PLAIN.fullmatch(name):
+        return data
+    if name == _SAMPLE_INPUTS:
+        _check_tensors_only(path, name, data)
+        return data
+    if _JSON.fullmatch(name):
+        try:
+            document = json.loads(data)
+            _check(document, "", f"{path}: {name}")
+        except (ValueError, RecursionError) as error:
+            raise UnsupportedModelError(f"{path}: {name} is damaged: {error}") from error
+        return json.dumps(document).encode()
+    raise _refusal(f"{path}: member {name}")
+
+
+def _check_tensors_only(path: Path, name: str, data: bytes) -> None:
+    import torch
+
+    try:
+        torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise _refusal(f"{path}: the pickle {name}, which is not only tensors,") from error
+
+
+def _check(value: Any, key: str, where: str) -> None:
+    """Check every string below `value`, which stands under `key`; drop what is not needed."""
+    if isinstance(value, dict):
+        if value.get("use_pickle"):
+            raise _refusal(f"{where}: a pickled payload")
+        # Guards restate, as Python source, what the shapes say.
+        value.pop("guards_code", None)
+        if isinstance(value.get("metadata"), dict):
+            kept = value["metadata"].get("nn_module_stack")
+            value["metadata"] = {} if kept is None else {"nn_module_stack": str(kept)}
+        for name, item in value.items():
+            _check_string(name, "name", where)
+            _check(item, name, where)
+    elif isinstance(value, list):
+        for item in value:
+            _check(item, key, where)
+    elif isinstance(value, str):
+        _check_string(value, key, where)
+
+
+def _check_string(text: str, key: str, where: str) -> None:
+    if key in _FREE_TEXT:
+        return
+    if key == "target" and text.startswith(("torch", "_operator", "math", "#")):
+        harmless = _TARGET.fullmatch(text) is not None
+    elif key == "expr_str":
+        words = re.findall(r"(?<!')\b[A-Za-z]\w*", text)
+        harmless = _EXPRESSION.fullmatch(text) is not None and all(
+            _EXPRESSION_WORD.fullmatch(word) for word in words
+        )
+    elif key in {"in_spec", "out_spec"}:
+        harmless = _is_plain_tree(json.loads(text))
+    else:
+        harmless = _NAME.fullmatch(text) is not None
+    if not harmless:
+        raise _refusal(f"{where}: {key} {text[:60]!r}")
+
+
+def _is_plain_tree(spec: Any) -> bool:
+    """Tell whether a serialised tree has only tuples, lists, dicts and leaves."""
+    if isinstance(spec, list):
+        return all(_is_plain_tree(item) for item in spec)
+    if isinstance(spec, dict):
+        context = json.loads(spec.get("context") or "null")
+        keys = context if isinstance(context, list) else [context or ""]
+        return (
+            spec.get("type") in _TREE_TYPES
+            and all(isinstance(key, str) and _NAME.fullmatch(key) for key in keys)
+            and _is_plain_tree(spec.get("children_spec", []))
+        )
+    return isinstance(spec, int)
+
+
+def _refusal(what: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"{what} could run code when loaded, so edgeconv does not load the file; export the "
+        "network to ONNX, or save it again as a program of tensors and standard operators only"
+    )
