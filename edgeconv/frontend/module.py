@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeconv.errors import UsageError
 from edgeconv.frontend.inputs import InputSpec, Request
 from edgeconv.frontend.source import Source
+
+if TYPE_CHECKING:
+    import torch
 
 
 def load(module: Any, request: Request) -> Source:
@@ -38,24 +42,19 @@ def load(module: Any, request: Request) -> Source:
     )
 
 
-def _input_names(module: Any, request: Request) -> list[str]:
-    """Return the names of forward's inputs; a starred parameter counts as the examples do."""
+def _input_names(module: torch.nn.Module, request: Request) -> list[str]:
+    """Return the names of the inputs by position, up to the first optional one not given."""
+    given = request.shapes if request.examples is None else request.examples
     names: list[str] = []
     for parameter in inspect.signature(module.forward).parameters.values():
         if parameter.kind is parameter.VAR_POSITIONAL:
-            given = request.examples if request.examples is not None else request.shapes
-            names += [f"{parameter.name}_{i}" for i in range(len(given) - len(names))]
-        elif parameter.kind is not parameter.VAR_KEYWORD and (
-            parameter.default is parameter.empty
-            or parameter.name in request.shapes
-            or (
-                request.examples is not None
-                and (
-                    parameter.name in request.examples
-                    if isinstance(request.examples, dict)
-                    else len(names) < len(request.examples)
-                )
-            )
-        ):
-            names.append(parameter.name)
+            return names + [f"{parameter.name}_{i}" for i in range(len(given) - len(names))]
+        by_position = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        required = parameter.default is parameter.empty
+        is_given = (
+            parameter.name in given if isinstance(given, Mapping) else len(names) < len(given)
+        )
+        if not by_position or not (required or is_given):
+            break
+        names.append(parameter.name)
     return names

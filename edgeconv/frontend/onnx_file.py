@@ -40,7 +40,7 @@ def load(file: ModelFile, request: Request) -> Source:
     specs = [_spec(value, file) for value in model.graph.input]
     inputs = request.resolve(specs, file.name)
     for value in model.graph.input:
-        _fix_shape(value, inputs[value.name].shape)
+        fix_shape(value, inputs[value.name].shape)
     return Source(
         name=file.path.stem, origin=file.name, module=None, onnx=model, example_inputs=inputs
     )
@@ -114,7 +114,8 @@ def _spec(value: onnx.ValueInfoProto, file: ModelFile) -> InputSpec:
     return InputSpec(value.name, dtype, sizes)
 
 
-def _fix_shape(value: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:
+def fix_shape(value: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:
+    """Replace the shape of an input by a fixed one."""
     sizes = value.type.tensor_type.shape
     del sizes.dim[:]
     for size in shape:

@@ -1,0 +1,87 @@
+"""ONNX Runtime as an oracle: any value of a graph, computed without optimisations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from edgeconv.errors import UnsupportedModelError, UsageError
+from edgeconv.export.exported import model_bytes
+
+Array = npt.NDArray[Any]
+
+
+def reference_values(
+    model: onnx.ModelProto, inputs: Mapping[str, Array], names: Sequence[str]
+) -> dict[str, Array]:
+    """Run the model in ONNX Runtime and return the named values, outputs or intermediate.
+
+    Raises:
+        UsageError: the graph computes no value of that name, or the inputs do not fit.
+        UnsupportedModelError: ONNX Runtime cannot run the model.
+    """
+    session = _session(_exposing(model, names))
+    try:
+        results = session.run(list(names), dict(inputs))
+    except Exception as error:
+        # ONNX Runtime's exceptions have no common class of their own.
+        raise UsageError(f"ONNX Runtime fails on these inputs: {error}") from error
+    return dict(zip(names, results, strict=True))
+
+
+def relative_error(got: Array, want: Array) -> float:
+    """Return max |got - want| / max |want|, in double precision.
+
+    Where `want` is all zeros this is max |got|. A difference in shape, or in where the infinities
+    and not-a-numbers are, gives infinity.
+    """
+    if got.shape != want.shape:
+        return float("inf")
+    exact, computed = want.astype(np.float64), got.astype(np.float64)
+    finite = np.isfinite(exact)
+    if not np.array_equal(exact[~finite], computed[~finite], equal_nan=True):
+        return float("inf")
+    difference = np.abs(computed - exact, where=finite, out=np.zeros_like(exact))
+    largest = float(np.abs(exact[finite]).max(initial=0.0))
+    worst = float(difference.max(initial=0.0))
+    if np.isnan(worst):
+        return float("inf")
+    return worst / largest if largest > 0 else worst
+
+
+def _exposing(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """Return the model with the named values as outputs."""
+    outputs = {value.name for value in model.graph.output}
+    if outputs.issuperset(names):
+        return model
+    computed = {name for node in model.graph.node for name in node.output}
+    unknown = sorted(set(names) - computed - outputs)
+    if unknown:
+        raise UsageError(f"the graph computes no value called {', '.join(unknown)}")
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    known = {value.name: value for value in model.graph.value_info}
+    exposed.graph.output.extend(
+        known.get(name, onnx.ValueInfoProto(name=name)) for name in names if name not in outputs
+    )
+    return exposed
+
+
+def _session(model: onnx.ModelProto) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    # The number of threads changes how sums are split, and so their last bits.
+    options.intra_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(
+            model_bytes(model), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        raise UnsupportedModelError(f"ONNX Runtime cannot load the model: {error}") from error

@@ -1,0 +1,55 @@
+"""Exported models on disk: where the user wants one, and a store addressed by content."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import onnx
+
+from edgeconv.errors import UsageError
+from edgeconv.export.exported import Exported, model_bytes
+from edgeconv.files import cache_dir, write_atomic
+
+
+def write_onnx(exported: Exported, path: str | Path) -> None:
+    """Write the model, whole or not at all.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    write_atomic(Path(path), model_bytes(exported.model))
+
+
+def remember(exported: Exported) -> Path:
+    """Keep the model in the user's cache, for `recall` by its SHA-256; return the file.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    path = _path(exported.sha256)
+    if not path.is_file():
+        write_onnx(exported, path)
+    return path
+
+
+def recall(sha256: str) -> onnx.ModelProto | None:
+    """Return the remembered model of that SHA-256; None if there is none, or it is damaged.
+
+    Raises:
+        UsageError: the text is no SHA-256.
+    """
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise UsageError(f"{sha256[:80]!r} is no SHA-256: 64 lower-case hexadecimal digits")
+    try:
+        data = _path(sha256).read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        return None
+    return onnx.load_model_from_string(data)
+
+
+def _path(sha256: str) -> Path:
+    return cache_dir("onnx") / f"{sha256}.onnx"

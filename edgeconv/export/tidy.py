@@ -1,0 +1,171 @@
+"""An exporter's ONNX made plain: static shapes, folded constants, stable names, no metadata."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
+import onnx
+
+from edgeconv.errors import UnsupportedModelError
+from edgeconv.frontend.exported_program import quiet
+from edgeconv.frontend.onnx_file import fix_shape
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+def tidy(
+    model: onnx.ModelProto, example_inputs: Mapping[str, npt.NDArray[Any]], origin: str
+) -> onnx.ModelProto:
+    """Return a model that computes the same, with every shape known; `model` stays as it is.
+
+    Nodes from PyTorch are named after the module that they belong to, and so are their values;
+    other models keep their value names.
+
+    Raises:
+        UnsupportedModelError: a shape depends on the data, or the result is not valid.
+    """
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    for value in plain.graph.input:
+        fix_shape(value, example_inputs[value.name].shape)
+    plain = _fold(_infer(plain, origin))
+    _name(plain)
+    _order_constants(plain.graph)
+    _strip(plain)
+    plain.producer_name = "edgeconv"
+    plain.ClearField("producer_version")
+    plain = _infer(plain, origin)
+    _refuse_open_shapes(plain, origin)
+    try:
+        onnx.checker.check_model(plain, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise UnsupportedModelError(f"{origin}: the ONNX model is not valid: {error}") from error
+    return plain
+
+
+def _infer(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
+    """Infer every shape anew from the inputs' shapes."""
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    try:
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise UnsupportedModelError(f"{origin}: the shapes do not fit: {error}") from error
+
+
+def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
+    from onnxscript import optimizer
+
+    with quiet():
+        folded: onnx.ModelProto = optimizer.optimize(model)
+    return folded
+
+
+def _refuse_open_shapes(model: onnx.ModelProto, origin: str) -> None:
+    known = {
+        value.name for value in [*model.graph.value_info, *model.graph.output] if _fixed(value)
+    }
+    for node in model.graph.node:
+        for name in node.output:
+            if name and name not in known:
+                raise UnsupportedModelError(
+                    f"{origin}: the shape of {name} ({node.op_type} {node.name}) is not known "
+                    "before the network runs; edgeconv compiles fixed shapes only"
+                )
+
+
+def _fixed(value: onnx.ValueInfoProto) -> bool:
+    kind = value.type.tensor_type
+    return kind.HasField("shape") and all(d.HasField("dim_value") for d in kind.shape.dim)
+
+
+def _strip(message: Any) -> None:
+    """Clear metadata and doc strings everywhere: they hold paths of the exporting machine."""
+    names = {field.name for field in message.DESCRIPTOR.fields}
+    for name in names & {"metadata_props", "doc_string"}:
+        message.ClearField(name)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for item in value if hasattr(value, "__len__") else [value]:
+                _strip(item)
+
+
+def _name(model: onnx.ModelProto) -> None:
+    """Name nodes uniquely; where they carry PyTorch's module paths, rename values as well."""
+    graph = model.graph
+    interface = {value.name for value in [*graph.input, *graph.output]}
+    taken = Counter(interface)
+    paths = [_module_path(node) for node in graph.node]
+    nodes_in = Counter(paths)
+    renamed: dict[str, str] = {}
+    for node, path in zip(graph.node, paths, strict=True):
+        op = node.op_type.lower()
+        if path is None:
+            node.name = _unique(node.name or op, taken)
+            continue
+        node.name = _unique(path if nodes_in[path] == 1 else f"{path}.{op}", taken)
+        for index, output in enumerate(node.output):
+            renamed[output] = node.name if len(node.output) == 1 else f"{node.name}.{index}"
+    if renamed and not any(item.HasField("g") for node in graph.node for item in node.attribute):
+        renamed |= _constant_names(model, taken)
+        _rename(graph, {old: new for old, new in renamed.items() if old not in interface})
+
+
+def _module_path(node: onnx.NodeProto) -> str | None:
+    """Return the path of the module that owns the node's weight, or else that it runs in."""
+    metadata = {prop.key: prop.value for prop in node.metadata_props}
+    if _SCOPES not in metadata:
+        return None
+    for name in node.input[1:]:
+        if name.endswith(".weight"):
+            return str(name).removesuffix(".weight")
+    # The last scope is the operator's own name, the first the root module's, which is empty.
+    scopes: list[str] = ast.literal_eval(metadata[_SCOPES])
+    return next(filter(None, reversed(scopes[:-1])), node.op_type.lower())
+
+
+def _unique(name: str, taken: Counter[str]) -> str:
+    taken[name] += 1
+    if taken[name] == 1:
+        return name
+    return _unique(f"{name}_{taken[name]}", taken)
+
+
+def _constant_names(model: onnx.ModelProto, taken: Counter[str]) -> dict[str, str]:
+    """Name constants that are no parameter after the operator's input that they feed."""
+    graph = model.graph
+    users: dict[str, list[tuple[onnx.NodeProto, int]]] = {}
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            users.setdefault(name, []).append((node, index))
+    names = {}
+    for tensor in graph.initializer:
+        if tensor.name.endswith((".weight", ".bias")) or tensor.name not in users:
+            continue
+        node, index = users[tensor.name][0]
+        formal = onnx.defs.get_schema(node.op_type, domain=node.domain).inputs
+        name = formal[min(index, len(formal) - 1)].name
+        names[tensor.name] = _unique(f"{node.name}.{name}", taken)
+    return names
+
+
+def _order_constants(graph: onnx.GraphProto) -> None:
+    """Sort the constants by first use; passes leave them in the order of their rewrites."""
+    used = {name: None for node in graph.node for name in node.input}
+    position = {name: index for index, name in enumerate(used)}
+    tensors = sorted(graph.initializer, key=lambda t: position.get(t.name, len(position)))
+    del graph.initializer[:]
+    graph.initializer.extend(tensors)
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for item in [*graph.initializer, *graph.value_info]:
+        item.name = names.get(item.name, item.name)

@@ -1,0 +1,179 @@
+"""How far a value may be from its reference, from dtype and accumulation lengths alone.
+
+Rounding each partial sum of n terms by up to eps/2 gives an error that grows like sqrt(n) eps
+when the roundings are independent, relative to the largest sum. Errors of one layer pass through
+the next ones with about unit gain, since trained and normalised layers keep the scale of what
+they get; so a value's error is the sum over the layers that it depends on:
+
+    tolerance(value) = sum over ancestors of eps(dtype of layer) * sqrt(accumulation length)
+
+Adding, where independent errors would add in squares, leaves room for another order of summation
+on the other side. Arithmetic on single elements counts as length 1; moving, selecting and
+clipping do not round and count 0. Integers and booleans are exact, unless a rounded value was
+turned into them, and then no bound of this kind exists: they must be equal all the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+
+from edgeconv.export.graph import ValueType, attribute, value_types
+
+_EXACT = frozenset(
+    [
+        "Abs",
+        "ArgMax",
+        "ArgMin",
+        "Cast",
+        "Ceil",
+        "Clip",
+        "Concat",
+        "Constant",
+        "ConstantOfShape",
+        "DepthToSpace",
+        "Dropout",
+        "Equal",
+        "Expand",
+        "Flatten",
+        "Floor",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "GlobalMaxPool",
+        "Greater",
+        "Identity",
+        "Less",
+        "Max",
+        "MaxPool",
+        "Min",
+        "Neg",
+        "Pad",
+        "ReduceMax",
+        "ReduceMin",
+        "Relu",
+        "Reshape",
+        "Round",
+        "Shape",
+        "Sign",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "TopK",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+    ]
+)
+
+
+def tolerance(model: onnx.ModelProto) -> dict[str, float]:
+    """Return, by output name, the largest permitted |got - want| / max |want|."""
+    values = value_tolerances(model)
+    # An output can also be an input, passed through.
+    return {value.name: values.get(value.name, 0.0) for value in model.graph.output}
+
+
+def value_tolerances(model: onnx.ModelProto) -> dict[str, float]:
+    """Return the same for every value that a node computes; every shape must be known."""
+    types = value_types(model)
+    roundings: list[float] = []
+    # Bit i of a value's mask: it depends on node i. So a layer counts once on every path.
+    ancestors: dict[str, int] = {}
+    result: dict[str, float] = {}
+    for index, node in enumerate(model.graph.node):
+        roundings.append(_rounding(node, types))
+        mask = 1 << index
+        for name in node.input:
+            mask |= ancestors.get(name, 0)
+        total = math.fsum(r for i, r in enumerate(roundings) if mask >> i & 1)
+        for name in filter(None, node.output):
+            ancestors[name] = mask
+            rounds = np.issubdtype(types[name].dtype, np.floating)
+            result[name] = total if rounds else 0.0
+    return result
+
+
+def accumulation_length(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+    """Return how many terms one element of the node's first output sums; 0 if nothing rounds."""
+    if node.op_type in _EXACT:
+        return 0
+    measure = _LENGTHS.get(node.op_type)
+    return 1 if measure is None else max(1, measure(node, types))
+
+
+def _rounding(node: onnx.NodeProto, types: dict[str, ValueType]) -> float:
+    dtype = types[node.output[0]].dtype
+    if not np.issubdtype(dtype, np.floating):
+        return 0.0
+    return float(np.finfo(dtype).eps) * math.sqrt(accumulation_length(node, types))
+
+
+def _conv(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+    return math.prod(types[node.input[1]].shape[1:])
+
+
+def _conv_transpose(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+    # Counts every tap, though only one in stride^2 meets a given output.
+    channels, _, *kernel = types[node.input[1]].shape
+    return channels // int(attribute(node, "group", 1)) * math.prod(kernel)
+
+
+def _gemm(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+    rows, columns = types[node.input[0]].shape
+    return rows if attribute(node, "transA", 0) else columns
+
+
+def _matmul(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+    return types[node.input[0]].shape[-1]
+
+
+def _reduction(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+    return types[node.input[0]].elements // max(1, types[node.output[0]].elements)
+
+
+def _window(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+    return math.prod(attribute(node, "kernel_shape", [1]))
+
+
+def _axis(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+    return types[node.input[0]].shape[int(attribute(node, "axis", -1))]
+
+
+def _axes_from(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+    return math.prod(types[node.input[0]].shape[attribute(node, "axis", -1) :])
+
+
+def _spatial(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+    return math.prod(types[node.input[0]].shape[2:])
+
+
+def _group(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+    return math.prod(types[node.input[0]].shape[1:]) // int(attribute(node, "num_groups", 1))
+
+
+_LENGTHS: dict[str, Callable[[onnx.NodeProto, dict[str, ValueType]], int]] = {
+    "AveragePool": _window,
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "DeformConv": _conv,
+    "Gemm": _gemm,
+    "GlobalAveragePool": _reduction,
+    "GroupNormalization": _group,
+    "InstanceNormalization": _spatial,
+    "LayerNormalization": _axes_from,
+    "LogSoftmax": _axis,
+    "MatMul": _matmul,
+    "ReduceL1": _reduction,
+    "ReduceL2": _reduction,
+    "ReduceLogSumExp": _reduction,
+    "ReduceMean": _reduction,
+    "ReduceSum": _reduction,
+    "ReduceSumSquare": _reduction,
+    "Softmax": _axis,
+}
