@@ -23,6 +23,8 @@ _MEANING = {2: "it was called wrongly", 3: "it could not load the model", 4: "a 
 class Session:
     """One artifact on one device; files are sent when they are first needed.
 
+    `threads` is the manifest's number where it is None.
+
     Methods raise DeviceError where the device or the runner fails, naming device, command, the
     runner's message and what to do.
     """
@@ -51,7 +53,7 @@ class Session:
             self._call(
                 *self._input_options(remote),
                 *_pairs("--output", remote, names),
-                *_threads(threads),
+                threads=threads,
             )
             self.device.pull(remote, names, local)
             return {
@@ -91,13 +93,13 @@ class Session:
 
     def bench(self, threads: int | None = None, warmup: int = 3, repeat: int = 20) -> RunnerReport:
         """Return the times of `repeat` runs after `warmup` runs, in one process."""
-        return self._call(*_times(threads, warmup, repeat))
+        return self._call(*_times(warmup, repeat), threads=threads)
 
     def profile(
         self, threads: int | None = None, warmup: int = 3, repeat: int = 20
     ) -> RunnerReport:
         """Return the times of `repeat` runs and of their steps."""
-        return self._call("--profile", *_times(threads, warmup, repeat))
+        return self._call("--profile", *_times(warmup, repeat), threads=threads)
 
     def _input_options(self, remote: str) -> list[str]:
         count = len(self.artifact.manifest.inputs)
@@ -116,10 +118,13 @@ class Session:
             finally:
                 self.device.remove(remote)
 
-    def _call(self, *options: str) -> RunnerReport:
+    def _call(self, *options: str, threads: int | None = None) -> RunnerReport:
+        threads = self.artifact.manifest.threads if threads is None else threads
+        if threads < 1:
+            raise UsageError(f"threads: expected 1 or more, found {threads}.")
         if not self._folder:
             self._folder = self.device.push(self.artifact.unpack())
-        argv = (f"{self._folder}/runner", self._folder, *options)
+        argv = (f"{self._folder}/runner", self._folder, "--threads", str(threads), *options)
         done = self.device.execute(argv)
         if done.code not in (0, _SELF_TEST_FAILED):
             raise DeviceError(self._explain(argv, done))
@@ -195,13 +200,7 @@ def _pairs(option: str, remote: str, names: Sequence[str]) -> list[str]:
     return [word for i, name in enumerate(names) for word in (option, f"{i}={remote}/{name}")]
 
 
-def _threads(threads: int | None) -> list[str]:
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads: expected 1 or more, found {threads}.")
-    return [] if threads is None else ["--threads", str(threads)]
-
-
-def _times(threads: int | None, warmup: int, repeat: int) -> list[str]:
+def _times(warmup: int, repeat: int) -> list[str]:
     if warmup < 0 or repeat < 1:
         raise UsageError(f"expected warmup >= 0 and repeat >= 1, found {warmup} and {repeat}.")
-    return [*_threads(threads), "--warmup", str(warmup), "--repeat", str(repeat)]
+    return ["--warmup", str(warmup), "--repeat", str(repeat)]

@@ -1,0 +1,315 @@
+"""Proves that a device computes the reference: golden cases, given inputs, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeconv.artifact import Array, Artifact
+from edgeconv.devices import Device, SelfTest, Session, check_inputs, open_session
+from edgeconv.errors import NumericError, ToolchainError, UsageError
+from edgeconv.metrics import Metrics, compare
+from edgeconv.plan import Buffer
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+@dataclass(frozen=True)
+class OutputResult:
+    """One output of one case: how far the device is from the reference.
+
+    `self_test` is the runner's own verdict on a golden case; None for given inputs.
+    """
+
+    case: str
+    name: str
+    metrics: Metrics
+    tolerance: float
+    self_test: bool | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is within the tolerance, and the self-test agrees."""
+        return self.metrics.within(self.tolerance) and self.self_test is not False
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether the runner's self-test comes to another verdict than the comparison here."""
+        return self.self_test is not None and self.self_test != self.metrics.within(self.tolerance)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dict."""
+        return {
+            "case": self.case,
+            "output": self.name,
+            **self.metrics.to_json(),
+            "tolerance": self.tolerance,
+            "self_test": self.self_test,
+            "passed": self.passed,
+        }
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One output of one step, which holds the ONNX value `value`, against ONNX Runtime's."""
+
+    step: str
+    layers: tuple[str, ...]
+    value: str
+    metrics: Metrics
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is within the value's tolerance."""
+        return self.metrics.within(self.tolerance)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dict."""
+        return {
+            "step": self.step,
+            "layers": list(self.layers),
+            "value": self.value,
+            **self.metrics.to_json(),
+            "tolerance": self.tolerance,
+            "passed": self.passed,
+        }
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was compared, where, and what came out.
+
+    Attributes:
+        steps: the per-layer comparison in the plan's order; None where it was not asked for.
+        not_compared: steps whose outputs hold no value of the ONNX model.
+    """
+
+    model: str
+    target: str
+    device: str
+    device_description: str
+    emulated: bool
+    outputs: tuple[OutputResult, ...]
+    steps: tuple[StepResult, ...] | None = None
+    not_compared: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether all that was asked for was compared and is within its tolerance."""
+        if not self.outputs or self.steps == ():
+            return False
+        return all(r.passed for r in self.outputs) and self.first_divergence is None
+
+    @property
+    def first_divergence(self) -> StepResult | None:
+        """The first step past its value's tolerance; None without one, or without `steps`."""
+        return next((step for step in self.steps or () if not step.passed), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dicts and lists."""
+        first = self.first_divergence
+        return {
+            "model": self.model,
+            "target": self.target,
+            "device": self.device,
+            "device_description": self.device_description,
+            "emulated": self.emulated,
+            "passed": self.passed,
+            "outputs": [result.to_json() for result in self.outputs],
+            "steps": None if self.steps is None else [step.to_json() for step in self.steps],
+            "not_compared": list(self.not_compared),
+            "first_divergence": None if first is None else first.to_json(),
+        }
+
+    def raise_if_failed(self) -> None:
+        """Raise NumericError, naming what failed and the first step to diverge."""
+        if self.passed:
+            return
+        raise NumericError(
+            f"{self.model} on {self.device_description}: " + "; ".join(self._complaints())
+        )
+
+    def _complaints(self) -> Iterator[str]:
+        if not self.outputs:
+            yield "nothing was compared"
+        if self.steps == ():
+            yield "no step holds a value of the ONNX model, so no layer was compared"
+        for result in self.outputs:
+            if result.disagrees:
+                verdict = "passed" if result.self_test else "failed"
+                yield (
+                    f"case {result.case!r}, output {result.name!r}: the runner's self-test "
+                    f"{verdict}, the comparison here says otherwise"
+                )
+            if not result.metrics.within(result.tolerance):
+                yield (
+                    f"case {result.case!r}, output {result.name!r}: error "
+                    f"{result.metrics.max_rel:.3g}, tolerance {result.tolerance:.3g}"
+                )
+        first = self.first_divergence
+        if first is not None:
+            yield (
+                f"the first step to diverge is {first.step!r} (layers {', '.join(first.layers)}; "
+                f"value {first.value!r}): error {first.metrics.max_rel:.3g}, "
+                f"tolerance {first.tolerance:.3g}"
+            )
+        elif self.steps is None:
+            yield "`edgeconv verify --per-layer` finds the first layer to diverge"
+
+
+def verify(
+    artifact: Artifact,
+    *,
+    device: str | Device | None = None,
+    inputs: Mapping[str, Array] | None = None,
+    per_layer: bool = False,
+    model: ModelProto | None = None,
+) -> VerifyReport:
+    """Run the artifact on a device and compare what it computes with the reference.
+
+    The golden cases always run: their outputs are compared here, and by the runner itself. For
+    `inputs` (arrays by name) and for `per_layer` (every step, on `inputs` or else golden case 0)
+    ONNX Runtime computes the reference from `model`, by default the exported model that compiling
+    left in the cache. Past the tolerance, the report fails; nothing is raised for it.
+
+    Raises UsageError where inputs do not fit, there is nothing to compare, or the exported model is
+    not in the cache; ToolchainError where packages for the reference are missing; DeviceError
+    where the device fails.
+    """
+    if not artifact.manifest.golden and inputs is None:
+        raise UsageError("the artifact has no golden cases: give inputs (`--inputs FILE.npz`).")
+    if inputs is not None:
+        check_inputs(inputs, artifact.manifest.inputs)
+    session = open_session(artifact, device)
+    with _reference_packages():
+        if model is None and (inputs is not None or per_layer):
+            model = exported_model(artifact)
+        outputs = list(_golden_results(session))
+        if model is not None and inputs is not None:
+            outputs += _given_results(session, inputs, model)
+        steps: tuple[StepResult, ...] | None = None
+        not_compared: tuple[str, ...] = ()
+        if model is not None and per_layer:
+            given = artifact.golden_cases()[0][0] if inputs is None else inputs
+            steps, not_compared = _step_results(session, given, model)
+    return VerifyReport(
+        model=artifact.manifest.model.name,
+        target=artifact.manifest.target.name,
+        device=session.device.name,
+        device_description=session.device.description,
+        emulated=session.device.emulated,
+        outputs=tuple(outputs),
+        steps=steps,
+        not_compared=not_compared,
+    )
+
+
+def exported_model(artifact: Artifact) -> ModelProto:
+    """Return the exported ONNX model that compiling the artifact left in this user's cache.
+
+    Raises UsageError where it is not there, ImportError where the compiler's packages are not.
+    """
+    from edgeconv.export import recall
+
+    recorded = artifact.manifest.model
+    model = recall(recorded.onnx_sha256)
+    if model is None:
+        raise UsageError(
+            f"the exported model of {recorded.name!r} (SHA-256 {recorded.onnx_sha256[:12]}...) is "
+            "not in this machine's cache: compile the model here again, or pass the model "
+            f"({recorded.origin})."
+        )
+    return model
+
+
+def unpack_layout(array: Array, buffer: Buffer) -> Array:
+    """Return the logical tensor of a buffer's memory.
+
+    `array` has `buffer.shape`; a blocked one, (N, ceil(C/block), *spatial, block), becomes
+    (N, C, *spatial) without the padding channels.
+    """
+    if buffer.block:
+        blocks = np.moveaxis(array, -1, 2)  # (N, ceil(C/block), block, *spatial)
+        n, outer, block, *spatial = blocks.shape
+        array = blocks.reshape(n, outer * block, *spatial)[:, : buffer.logical_shape[1]]
+    return array.reshape(buffer.logical_shape)
+
+
+def _golden_results(session: Session) -> Iterator[OutputResult]:
+    manifest = session.artifact.manifest
+    if not manifest.golden:
+        return
+    verdicts = _verdicts(session.self_test())
+    for case, (inputs, wanted) in enumerate(session.artifact.golden_cases()):
+        got = session.run(inputs)
+        for tensor in manifest.outputs:
+            # A self-test that skips an output has not passed it.
+            verdict = verdicts.get((case, tensor.name), False)
+            yield OutputResult(
+                case=manifest.golden[case],
+                name=tensor.name,
+                metrics=compare(got[tensor.name], wanted[tensor.name]),
+                tolerance=tensor.tolerance,
+                self_test=verdict,
+            )
+
+
+def _verdicts(report: SelfTest) -> dict[tuple[int, str], bool]:
+    return {(c.case, output.name): output.passed for c in report.cases for output in c.outputs}
+
+
+def _given_results(
+    session: Session, inputs: Mapping[str, Array], model: ModelProto
+) -> Iterator[OutputResult]:
+    from edgeconv.export import reference_values
+
+    tensors = session.artifact.manifest.outputs
+    wanted = reference_values(model, inputs, [tensor.name for tensor in tensors])
+    got = session.run(inputs)
+    for tensor in tensors:
+        metrics = compare(got[tensor.name], wanted[tensor.name])
+        yield OutputResult("given inputs", tensor.name, metrics, tensor.tolerance)
+
+
+def _step_results(
+    session: Session, inputs: Mapping[str, Array], model: ModelProto
+) -> tuple[tuple[StepResult, ...], tuple[str, ...]]:
+    from edgeconv.export import reference_values, value_tolerances
+
+    plan = session.artifact.plan
+    values = {
+        (i, j): plan.buffers[index].value
+        for i, step in enumerate(plan.steps)
+        for j, index in enumerate(step.outputs)
+    }
+    tolerances = value_tolerances(model)
+    names = {value for value in values.values() if value is not None and value in tolerances}
+    wanted = reference_values(model, inputs, sorted(names))
+    results, skipped = [], []
+    for (i, j), array in sorted(session.step_values(inputs).items()):
+        step, value = plan.steps[i], values[i, j]
+        if value is None or value not in wanted:
+            skipped.append(step.name)
+            continue
+        got = unpack_layout(array, plan.buffers[step.outputs[j]])
+        metrics = compare(got, wanted[value])
+        results.append(StepResult(step.name, step.layers, value, metrics, tolerances[value]))
+    return tuple(results), tuple(skipped)
+
+
+@contextmanager
+def _reference_packages() -> Iterator[None]:
+    """Say what to install where a package of ONNX Runtime's reference is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise ToolchainError(
+            f"ONNX Runtime's reference needs a package that is missing here ({error.name}): "
+            "`pip install edgeconv[compiler]`. The golden cases need nothing more than NumPy."
+        ) from None
