@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from edgeconv.compiler.link.toolchain import CCompiler
+from edgeconv.files import cache_dir
 
 RUNTIME = Path(__file__).parents[2] / "runtime"
 
@@ -17,7 +17,7 @@ RUNTIME = Path(__file__).parents[2] / "runtime"
 CFLAGS = (
     *("-std=c11", "-D_GNU_SOURCE", "-O2", "-g0", "-Wall", "-Wextra"),
     *("-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections"),
-    *("-fno-asynchronous-unwind-tables", "-fno-sanitize=all"),
+    *("-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-fno-sanitize=all"),
     *("-Iinclude", "-Isrc"),
 )
 
@@ -34,15 +34,10 @@ def runtime_objects(compiler: CCompiler, *, runner: bool) -> dict[str, bytes]:
     They are kept in the user's cache. Raises ToolchainError.
     """
     pattern = "src/runner/*.c" if runner else "src/*.c"
-    kept = _cache_folder() / _key(compiler, pattern)
+    kept = cache_dir("runtime") / _key(compiler, pattern)
     if not kept.is_dir():
         return _compile(compiler, pattern, kept)
     return {path.name: path.read_bytes() for path in sorted(kept.glob("*.o"))}
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "edgeconv" / "runtime"
 
 
 def _key(compiler: CCompiler, pattern: str) -> str:
@@ -57,8 +52,8 @@ def _compile(compiler: CCompiler, pattern: str, kept: Path) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy_sources(folder)
-        sources = sorted(str(path.relative_to(folder)) for path in folder.glob(pattern))
-        compiler.compile([*CFLAGS, "-c", *sources], folder)
+        sources = [str(path.relative_to(folder)) for path in folder.glob(pattern)]
+        compiler.compile_objects(sources, CFLAGS, folder)
         objects = {path.name: path.read_bytes() for path in sorted(folder.glob("*.o"))}
     # A cache that cannot be written only costs time.
     with suppress(OSError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -33,6 +34,18 @@ class CCompiler:
     def compile(self, arguments: Sequence[str], folder: Path) -> None:
         """Run the compiler in `folder`; raises ToolchainError with its messages."""
         _run([*self.cc, *arguments], folder)
+
+    def compile_objects(self, sources: Iterable[str], flags: Sequence[str], folder: Path) -> None:
+        """Compile each source to an object of its name in `folder`; raises ToolchainError.
+
+        One call a source: given several, zig makes a single object of them.
+        """
+
+        def compile_one(source: str) -> None:
+            self.compile([*flags, "-c", source, "-o", f"{Path(source).stem}.o"], folder)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(compile_one, sources))
 
     def archive(self, library: str, members: Sequence[str], folder: Path) -> None:
         """Write a static library without times and owners; raises ToolchainError."""

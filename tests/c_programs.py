@@ -1,0 +1,127 @@
+"""A small network of hand-written C kernels, for the runtime and the linking stage.
+
+a, b (37, 19) -> t = a + b -> t * scale, `scales` times -> y = relu(t), positives = count(t > 0)
+"""
+
+import hashlib
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from edgeconv.artifact import golden_entries, weights_entry
+from edgeconv.compiler.link import Emit, link
+from edgeconv.compiler.link.toolchain import zig
+from edgeconv.plan import Buffer, Plan, Space, Step, Tensor
+from edgeconv.target import Target, load_target
+
+KERNELS = Path(__file__).parent / "runtime" / "kernels"
+WARNINGS = ("-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror")
+SHAPE = (37, 19)
+SCALE = np.linspace(0.5, 2, SHAPE[1], dtype=np.float32)
+WEIGHTS = SCALE.tobytes() + bytes(64 - SCALE.nbytes % 64)
+WEIGHTS_SHA256 = hashlib.sha256(WEIGHTS).digest()
+TENSOR_BYTES = 4 * SHAPE[0] * SHAPE[1]
+SLOT = -TENSOR_BYTES // 64 * -64
+FAILING = np.float32(-999)  # the first step fails when a[0, 0] is this
+
+
+def plan(scales: int = 1, scratch_bytes: int = 256) -> Plan:
+    def buffer(
+        space: Space, index: int, offset: int, shape: tuple[int, ...], dtype: str = "float32"
+    ) -> Buffer:
+        size = 4 * int(np.prod(shape))
+        return Buffer(space, index, offset, size, dtype, shape, shape)
+
+    scale_steps = tuple(
+        Step(
+            f"scale_{i + 1}", "elementwise", "k_scale", (3 + i % 2, 2), (4 - i % 2,), 703, ("Mul",)
+        )
+        for i in range(scales)
+    )
+    last = 3 + scales % 2
+    return Plan(
+        inputs=(Tensor("a", SHAPE, "float32"), Tensor("b", SHAPE, "float32")),
+        outputs=(Tensor("y", SHAPE, "float32", 1e-6), Tensor("positives", (1,), "int32")),
+        buffers=(
+            buffer(Space.INPUT, 0, 0, SHAPE),
+            buffer(Space.INPUT, 1, 0, SHAPE),
+            buffer(Space.WEIGHTS, 0, 0, SHAPE[1:]),
+            buffer(Space.ARENA, 0, 0, SHAPE),
+            buffer(Space.ARENA, 0, SLOT, SHAPE),
+            buffer(Space.OUTPUT, 0, 0, SHAPE),
+            buffer(Space.OUTPUT, 1, 0, (1,), "int32"),
+        ),
+        steps=(
+            Step("add_0", "elementwise", "k_add", (0, 1), (3,), 0, ("Add",)),
+            *scale_steps,
+            Step(f"relu_{scales + 1}", "relu", "k_relu_count", (last,), (5, 6), 0, ("Relu", "Sum")),
+        ),
+        arena_bytes=2 * SLOT,
+        arena_lower_bound=2 * SLOT,
+        scratch_bytes=scratch_bytes,
+        weights_bytes=len(WEIGHTS),
+    )
+
+
+def inputs(seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {name: rng.standard_normal(SHAPE, np.float32) for name in ("a", "b")}
+
+
+def outputs(a: np.ndarray, b: np.ndarray, scales: int = 1) -> dict[str, np.ndarray]:
+    t = a + b
+    for _ in range(scales):
+        t = t * SCALE
+    return {"y": np.maximum(t, 0), "positives": np.array([(t > 0).sum()], np.int32)}
+
+
+def compile_kernels(target: Target) -> dict[str, bytes]:
+    """The kernels' objects for a target, by symbol."""
+    with tempfile.TemporaryDirectory() as folder:
+        sources = map(str, KERNELS.glob("*.c"))
+        compiler = zig(target.toolchain.static, target.toolchain.cpu)
+        compiler.compile_objects(sources, (*WARNINGS, "-O2", "-fPIC"), Path(folder))
+        return {path.stem: path.read_bytes() for path in Path(folder).glob("*.o")}
+
+
+def linked(
+    target_name: str, emit: Emit, *, model: str = "net", scales: int = 1
+) -> dict[str, bytes]:
+    target = load_target(target_name)
+    return link(
+        plan(scales),
+        model=model,
+        target=target,
+        kernels=compile_kernels(target),
+        weights_sha256=WEIGHTS_SHA256,
+        golden_cases=2,
+        emit=emit,
+    )
+
+
+def write_folder(folder: Path, entries: dict[str, bytes], scales: int = 1) -> Path:
+    """Write linked entries with weights and golden cases, as they lie on a device."""
+    cases = [
+        (list(case.values()), list(outputs(**case, scales=scales).values()))
+        for case in (inputs(0), inputs(1))
+    ]
+    files = {**entries, "weights.bin": weights_entry(WEIGHTS), **golden_entries(cases)}
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(0o755)
+    return folder
+
+
+def run(command: list[str | Path], **options: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )

@@ -1,0 +1,341 @@
+/*
+ * Drives the C interface with two programs in one process: drive FOLDER_A FOLDER_B.
+ * Ends at the first thing that is not as it should be.
+ */
+#include <math.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "program.h"
+
+enum { ROWS = 37, COLUMNS = 19, COUNT = ROWS * COLUMNS, BYTES = COUNT * 4 };
+
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "line %d: %s; errors: \"%s\"\n", __LINE__, #condition,                 \
+                    ec_last_error(NULL));                                                          \
+            exit(1);                                                                               \
+        }                                                                                          \
+    } while (0)
+
+const ec_program *edgeconv_program_a(void);
+const ec_program *edgeconv_program_b(void);
+
+typedef struct tensors {
+    float a[COUNT], b[COUNT], y[COUNT];
+    int32_t positives;
+} tensors;
+
+static void fill(tensors *t, float phase)
+{
+    for (int i = 0; i < COUNT; ++i) {
+        t->a[i] = sinf((float)i + phase);
+        t->b[i] = cosf((float)(3 * i) - phase);
+        t->y[i] = NAN;
+    }
+    t->positives = -1;
+}
+
+static void check_outputs(const tensors *t, int scales)
+{
+    int positives = 0;
+    for (int i = 0; i < COUNT; ++i) {
+        float want = t->a[i] + t->b[i];
+        for (int s = 0; s < scales; ++s)
+            want *= 0.5f + 1.5f * (float)(i % COLUMNS) / (COLUMNS - 1);
+        positives += want > 0;
+        CHECK(fabsf(t->y[i] - (want > 0 ? want : 0)) < 1e-5f);
+    }
+    CHECK(t->positives == positives);
+}
+
+static void bind(ec_model *model, tensors *t)
+{
+    CHECK(ec_bind_input(model, 0, t->a, BYTES) == EC_OK);
+    CHECK(ec_bind_input(model, 1, t->b, BYTES) == EC_OK);
+    CHECK(ec_bind_output(model, 0, t->y, BYTES) == EC_OK);
+    CHECK(ec_bind_output(model, 1, &t->positives, 4) == EC_OK);
+}
+
+static ec_model *open_model(const ec_program *program, const char *folder, uint32_t threads)
+{
+    ec_options options = {threads, 0};
+    ec_model *model;
+    CHECK(ec_open(program, folder, &options, &model) == EC_OK);
+    return model;
+}
+
+static void test_runs(const char *folder)
+{
+    for (uint32_t threads = 1; threads <= 4; ++threads) {
+        ec_model *model = open_model(edgeconv_program_a(), folder, threads);
+        tensors t;
+        bind(model, &t);
+        for (int i = 0; i < 200; ++i) {
+            fill(&t, (float)i);
+            CHECK(ec_run(model) == EC_OK);
+            check_outputs(&t, 1);
+        }
+        ec_close(model);
+    }
+}
+
+/* Long pauses make the workers sleep; they must wake up. */
+static void test_sleeping_workers(const char *folder)
+{
+    ec_model *model = open_model(edgeconv_program_a(), folder, 2);
+    tensors t;
+    bind(model, &t);
+    for (int i = 0; i < 20; ++i) {
+        struct timespec pause = {0, 2000000};
+        nanosleep(&pause, NULL);
+        fill(&t, (float)i);
+        CHECK(ec_run(model) == EC_OK);
+        check_outputs(&t, 1);
+    }
+    ec_close(model);
+}
+
+static void test_own_memory(const char *folder)
+{
+    ec_model *model = open_model(edgeconv_program_a(), folder, 1);
+    static tensors t;
+    fill(&t, 0);
+    CHECK((uintptr_t)ec_input_data(model, 0) % 64 == 0);
+    memcpy(ec_input_data(model, 0), t.a, BYTES);
+    memcpy(ec_input_data(model, 1), t.b, BYTES);
+    CHECK(ec_run(model) == EC_OK);
+    memcpy(t.y, ec_output_data(model, 0), BYTES);
+    memcpy(&t.positives, ec_output_data(model, 1), 4);
+    check_outputs(&t, 1);
+    void *own = ec_output_data(model, 0);
+    CHECK(ec_bind_output(model, 0, t.y, BYTES) == EC_OK && ec_output_data(model, 0) == t.y);
+    CHECK(ec_bind_output(model, 0, NULL, 0) == EC_OK && ec_output_data(model, 0) == own);
+    CHECK(!ec_input_data(model, 2) && !ec_output_data(model, 2));
+    ec_close(model);
+}
+
+static void test_unaligned_to_cache_lines(const char *folder)
+{
+    ec_model *model = open_model(edgeconv_program_a(), folder, 2);
+    static _Alignas(64) unsigned char memory[2][sizeof(tensors) + 4];
+    tensors *t = (tensors *)(memory[0] + 4);
+    bind(model, t);
+    fill(t, 1);
+    CHECK(ec_run(model) == EC_OK);
+    check_outputs(t, 1);
+    ec_close(model);
+}
+
+static void test_description(const char *folder)
+{
+    ec_model *model = open_model(edgeconv_program_a(), folder, 3);
+    ec_model_info info;
+    ec_describe(model, &info);
+    CHECK(strcmp(info.model, "a") == 0 && info.threads == 3);
+    CHECK(info.input_count == 2 && info.output_count == 2 && info.step_count == 3);
+    CHECK(info.weights_bytes == 128 && info.scratch_bytes == 3 * 256);
+    const ec_tensor_info *y = ec_output_info(model, 0);
+    CHECK(strcmp(y->name, "y") == 0 && strcmp(y->dtype, "float32") == 0 && y->bytes == BYTES);
+    CHECK(y->rank == 2 && y->shape[0] == ROWS && y->shape[1] == COLUMNS && y->tolerance == 1e-6);
+    CHECK(!ec_input_info(model, 2) && !ec_output_info(model, 2));
+    CHECK(ec_api_version() == EDGECONV_API_VERSION);
+    ec_close(model);
+}
+
+static void test_profile(const char *folder)
+{
+    ec_model *model = open_model(edgeconv_program_a(), folder, 1);
+    ec_step_info step;
+    CHECK(ec_profile(model, 1, &step) == EC_OK && step.last_ns == 0);
+    CHECK(ec_run(model) == EC_OK);
+    CHECK(ec_profile(model, 1, &step) == EC_OK && step.last_ns > 0);
+    CHECK(strcmp(step.name, "scale_1") == 0 && strcmp(step.family, "elementwise") == 0);
+    CHECK(step.macs == 703);
+    CHECK(ec_profile(model, 3, &step) == EC_ERROR_ARGUMENT);
+    ec_close(model);
+}
+
+static void refuse(const ec_program *program, const char *path, ec_status status, const char *text)
+{
+    ec_model *model = (ec_model *)&status;
+    CHECK(ec_open(program, path, NULL, &model) == status);
+    CHECK(!model && strstr(ec_last_error(NULL), text));
+}
+
+static void test_open_errors(const char *folder)
+{
+    const ec_program *a = edgeconv_program_a();
+    refuse(NULL, folder, EC_ERROR_ARGUMENT, "NULL");
+    refuse(a, NULL, EC_ERROR_ARGUMENT, "NULL");
+    refuse(a, "/nowhere", EC_ERROR_FILE, "/nowhere");
+    CHECK(ec_open(a, folder, NULL, NULL) == EC_ERROR_ARGUMENT);
+    ec_options crowd = {257, 0};
+    ec_model *model;
+    CHECK(ec_open(a, folder, &crowd, &model) == EC_ERROR_ARGUMENT && !model);
+
+    ec_program other = *a;
+    other.api_version = 99;
+    refuse(&other, folder, EC_ERROR_VERSION, "99");
+    other = *a;
+    other.weights_sha256[0] ^= 1;
+    refuse(&other, folder, EC_ERROR_WEIGHTS, "another model");
+    other = *a;
+    other.arena_bytes = UINT64_MAX / 2 + 1;
+    refuse(&other, folder, EC_ERROR_MEMORY, "no memory");
+
+    ec_step steps[3];
+    memcpy(steps, a->steps, sizeof steps);
+    steps[2].backend = (ec_backend)1;
+    other = *a;
+    other.steps = steps;
+    refuse(&other, folder, EC_ERROR_VERSION, "relu_2");
+    ec_close(NULL);
+}
+
+static void test_bind_errors(const char *folder)
+{
+    ec_model *model = open_model(edgeconv_program_a(), folder, 1);
+    tensors t;
+    CHECK(strcmp(ec_last_error(model), "") == 0);
+    CHECK(ec_bind_input(model, 2, t.a, BYTES) == EC_ERROR_ARGUMENT);
+    CHECK(strstr(ec_last_error(model), "no input 2"));
+    CHECK(ec_bind_output(model, 1, t.y, BYTES) == EC_ERROR_ARGUMENT);
+    CHECK(strstr(ec_last_error(model), "positives"));
+    CHECK(ec_bind_input(model, 0, (char *)t.a + 1, BYTES) == EC_ERROR_ARGUMENT);
+    CHECK(strstr(ec_last_error(model), "aligned"));
+    CHECK(ec_run(model) == EC_OK);
+    ec_close(model);
+}
+
+static void test_failing_steps(const char *folder)
+{
+    for (uint32_t threads = 1; threads <= 2; ++threads) {
+        ec_model *model = open_model(edgeconv_program_a(), folder, threads);
+        tensors t;
+        bind(model, &t);
+        fill(&t, 0);
+        t.a[0] = -999;
+        CHECK(ec_run(model) == EC_ERROR_STEP);
+        CHECK(strstr(ec_last_error(model), "step 0 (add_0) failed with code 7"));
+        fill(&t, 0);
+        CHECK(ec_run(model) == EC_OK);
+        check_outputs(&t, 1);
+        ec_close(model);
+
+        ec_program small = *edgeconv_program_a();
+        small.scratch_bytes = 64;
+        model = open_model(&small, folder, threads);
+        for (int i = 0; i < 2; ++i) {
+            CHECK(ec_run(model) == EC_ERROR_STEP);
+            CHECK(strstr(ec_last_error(model), "scale_1"));
+            CHECK(strstr(ec_last_error(model), "workspace"));
+        }
+        ec_close(model);
+    }
+}
+
+typedef struct seen {
+    ec_model *model;
+    int calls;
+    ec_status inner;
+} seen;
+
+static void observer(void *user, uint32_t step, uint32_t output, const void *data, uint64_t bytes)
+{
+    static const uint32_t order[][2] = {{0, 0}, {1, 0}, {2, 0}, {2, 1}};
+    seen *s = user;
+    CHECK(s->calls < 4 && step == order[s->calls][0] && output == order[s->calls][1]);
+    CHECK(data && bytes == (s->calls == 3 ? 4 : BYTES));
+    if (s->calls++ == 2)
+        CHECK(data == ec_output_data(s->model, 0));
+    s->inner = ec_run(s->model);
+}
+
+static void test_observer_and_busy(const char *folder)
+{
+    ec_model *model = open_model(edgeconv_program_a(), folder, 1);
+    seen s = {model, 0, EC_OK};
+    ec_observe(model, observer, &s);
+    CHECK(ec_run(model) == EC_OK && s.calls == 4 && s.inner == EC_ERROR_BUSY);
+    ec_observe(model, NULL, NULL);
+    CHECK(ec_run(model) == EC_OK && s.calls == 4);
+    ec_close(model);
+}
+
+typedef struct job {
+    const ec_program *program;
+    const char *folder;
+    int scales;
+} job;
+
+static void *run_job(void *argument)
+{
+    job *j = argument;
+    ec_model *model = open_model(j->program, j->folder, 2);
+    tensors t;
+    bind(model, &t);
+    for (int i = 0; i < 100; ++i) {
+        fill(&t, (float)(i * j->scales));
+        CHECK(ec_run(model) == EC_OK);
+        check_outputs(&t, j->scales);
+    }
+    ec_close(model);
+    return NULL;
+}
+
+static void test_two_models_at_once(const char *folder_a, const char *folder_b)
+{
+    job jobs[] = {{edgeconv_program_a(), folder_a, 1}, {edgeconv_program_b(), folder_b, 2}};
+    pthread_t threads[2];
+    for (int i = 0; i < 2; ++i)
+        CHECK(pthread_create(&threads[i], NULL, run_job, &jobs[i]) == 0);
+    for (int i = 0; i < 2; ++i)
+        pthread_join(threads[i], NULL);
+}
+
+static void *run_pinned(void *folder)
+{
+    ec_options options = {2, 1};
+    ec_model *model;
+    CHECK(ec_open(edgeconv_program_a(), folder, &options, &model) == EC_OK);
+    cpu_set_t cores;
+    CHECK(sched_getaffinity(0, sizeof cores, &cores) == 0 && CPU_COUNT(&cores) == 1);
+    tensors t;
+    bind(model, &t);
+    fill(&t, 5);
+    CHECK(ec_run(model) == EC_OK);
+    check_outputs(&t, 1);
+    ec_close(model);
+    return NULL;
+}
+
+static void test_pinning(char *folder)
+{
+    pthread_t thread; /* so that the pin ends with it */
+    CHECK(pthread_create(&thread, NULL, run_pinned, folder) == 0);
+    pthread_join(thread, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    CHECK(argc == 3);
+    test_runs(argv[1]);
+    test_sleeping_workers(argv[1]);
+    test_own_memory(argv[1]);
+    test_unaligned_to_cache_lines(argv[1]);
+    test_description(argv[1]);
+    test_profile(argv[1]);
+    test_open_errors(argv[1]);
+    test_bind_errors(argv[1]);
+    test_failing_steps(argv[1]);
+    test_observer_and_busy(argv[1]);
+    test_two_models_at_once(argv[1], argv[2]);
+    test_pinning(argv[1]);
+    puts("all is well");
+    return 0;
+}

@@ -1,0 +1,73 @@
+"""The C interface, driven by `drive.c`, under gcc's warnings and sanitizers."""
+
+from pathlib import Path
+
+import pytest
+from c_programs import KERNELS, WARNINGS, WEIGHTS_SHA256, plan, run, write_folder
+
+from edgeconv.compiler.link.program_c import program_source
+from edgeconv.compiler.link.runtime_objects import RUNTIME
+
+INCLUDES = (f"-I{RUNTIME}/include", f"-I{RUNTIME}/src")
+BUILDS = {
+    "plain": ("-O2",),
+    "address": ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+    "thread": ("-O1", "-g", "-fsanitize=thread"),
+}
+
+
+def gcc(*arguments: str | Path) -> None:
+    result = run(["gcc", *WARNINGS, *INCLUDES, *arguments])
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_the_whole_interface(build: str, tmp_path: Path) -> None:
+    objects = []
+    for name, scales in (("a", 1), ("b", 2)):
+        source = tmp_path / f"program_{name}.c"
+        source.write_text(
+            program_source(
+                plan(scales),
+                model=name,
+                target="host",
+                weights_sha256=WEIGHTS_SHA256,
+                golden_cases=2,
+            )
+        )
+        objects.append(tmp_path / f"program_{name}.o")
+        gcc(*BUILDS[build], f"-DEC_ENTRY=edgeconv_program_{name}", "-c", source, "-o", objects[-1])
+        write_folder(tmp_path / name, {}, scales)
+    sources = [*(RUNTIME / "src").glob("*.c"), *KERNELS.glob("*.c"), KERNELS.parent / "drive.c"]
+    gcc(*BUILDS[build], *sources, *objects, "-o", tmp_path / "drive", "-lm", "-pthread")
+
+    result = run([tmp_path / "drive", tmp_path / "a", tmp_path / "b"])
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "all is well\n"
+
+
+def test_the_header_is_fit_for_cpp(tmp_path: Path) -> None:
+    (tmp_path / "app.cc").write_text(
+        '#include "edgeconv.h"\nint main() { return ec_api_version(); }'
+    )
+    result = run(
+        [
+            "g++",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pedantic",
+            "-c",
+            tmp_path / "app.cc",
+            *INCLUDES,
+            "-o",
+            tmp_path / "app.o",
+        ]
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_runner_compiles_without_a_warning(tmp_path: Path) -> None:
+    for source in (RUNTIME / "src" / "runner").glob("*.c"):
+        gcc("-O2", "-c", source, "-o", tmp_path / "runner.o")
