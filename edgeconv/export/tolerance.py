@@ -16,7 +16,7 @@ turned into them, and then no bound of this kind exists: they must be equal all 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
@@ -99,7 +99,7 @@ def value_tolerances(model: onnx.ModelProto) -> dict[str, float]:
     return result
 
 
-def accumulation_length(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+def accumulation_length(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     """Return how many terms one element of the node's first output sums; 0 if nothing rounds."""
     if node.op_type in _EXACT:
         return 0
@@ -107,57 +107,57 @@ def accumulation_length(node: onnx.NodeProto, types: dict[str, ValueType]) -> in
     return 1 if measure is None else max(1, measure(node, types))
 
 
-def _rounding(node: onnx.NodeProto, types: dict[str, ValueType]) -> float:
+def _rounding(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> float:
     dtype = types[node.output[0]].dtype
     if not np.issubdtype(dtype, np.floating):
         return 0.0
     return float(np.finfo(dtype).eps) * math.sqrt(accumulation_length(node, types))
 
 
-def _conv(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+def _conv(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     return math.prod(types[node.input[1]].shape[1:])
 
 
-def _conv_transpose(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+def _conv_transpose(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     # Counts every tap, though only one in stride^2 meets a given output.
     channels, _, *kernel = types[node.input[1]].shape
     return channels // int(attribute(node, "group", 1)) * math.prod(kernel)
 
 
-def _gemm(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+def _gemm(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     rows, columns = types[node.input[0]].shape
     return rows if attribute(node, "transA", 0) else columns
 
 
-def _matmul(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+def _matmul(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     return types[node.input[0]].shape[-1]
 
 
-def _reduction(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+def _reduction(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     return types[node.input[0]].elements // max(1, types[node.output[0]].elements)
 
 
-def _window(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+def _window(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     return math.prod(attribute(node, "kernel_shape", [1]))
 
 
-def _axis(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+def _axis(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     return types[node.input[0]].shape[int(attribute(node, "axis", -1))]
 
 
-def _axes_from(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+def _axes_from(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     return math.prod(types[node.input[0]].shape[attribute(node, "axis", -1) :])
 
 
-def _spatial(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+def _spatial(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     return math.prod(types[node.input[0]].shape[2:])
 
 
-def _group(node: onnx.NodeProto, types: dict[str, ValueType]) -> int:
+def _group(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     return math.prod(types[node.input[0]].shape[1:]) // int(attribute(node, "num_groups", 1))
 
 
-_LENGTHS: dict[str, Callable[[onnx.NodeProto, dict[str, ValueType]], int]] = {
+_LENGTHS: dict[str, Callable[[onnx.NodeProto, Mapping[str, ValueType]], int]] = {
     "AveragePool": _window,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
