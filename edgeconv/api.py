@@ -1,0 +1,120 @@
+"""The Python API: compile, export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeconv.artifact import Artifact
+from edgeconv.errors import ToolchainError, UsageError
+from edgeconv.target import Target, load_target
+
+if TYPE_CHECKING:
+    import torch
+
+    from edgeconv.export import Exported
+
+Progress = Callable[[str, int, int], None]
+
+
+def export(
+    model: str | Path | torch.nn.Module,
+    example_inputs: Mapping[str, Any] | Sequence[Any] | None = None,
+    *,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    golden_inputs: Sequence[Mapping[str, Any]] | None = None,
+) -> Exported:
+    """Turn a model into checked ONNX with golden inputs and outputs.
+
+    Args:
+        model: a module, a model file, or a zoo name such as "zoo:mobilenet_v2".
+        example_inputs: arrays or tensors, by name or in order; needed for a module.
+        input_shapes: shape by input name, where the model leaves it open.
+        golden_inputs: one mapping of arrays by input name for each golden case; seeded without.
+
+    Raises:
+        UnsupportedModelError: the model cannot be read or exported.
+        NumericError: the exported model does not compute what the original does.
+    """
+    _require_compiler()
+    from edgeconv.export import export as export_source
+    from edgeconv.export import remember
+    from edgeconv.frontend import load_source
+
+    source = load_source(model, input_shapes=input_shapes, example_inputs=example_inputs)
+    exported = export_source(source, golden_inputs=golden_inputs)
+    remember(exported)
+    return exported
+
+
+def compile(  # noqa: A001  (the verb of the whole project; users write edgeconv.compile)
+    model: str | Path | torch.nn.Module,
+    example_inputs: Mapping[str, Any] | Sequence[Any] | None = None,
+    *,
+    target: str | Target = "host",
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    golden_inputs: Sequence[Mapping[str, Any]] | None = None,
+    threads: int = 1,
+    emit: str = "bundle",
+    dump: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Artifact:
+    """Compile a model for a target.
+
+    Args:
+        model: a module, a model file, or a zoo name such as "zoo:mobilenet_v2".
+        example_inputs: arrays or tensors, by name or in order; needed for a module.
+        target: a target's name, a target file, or a `Target`.
+        input_shapes: shape by input name, where the model leaves it open.
+        golden_inputs: one mapping of arrays by input name for each golden case; seeded without.
+        threads: number of threads that the artifact runs with unless told otherwise.
+        emit: "bundle", "lib", "static" or "exe".
+        dump: folder for every stage's result.
+        progress: called with (stage, done, total).
+
+    Raises:
+        UsageError: an argument does not fit.
+        UnsupportedModelError: the model cannot be read, or holds what is not supported.
+        ToolchainError: the compiler is not installed, or a tool failed.
+    """
+    if threads < 1:
+        raise UsageError(f"threads={threads}: must be 1 or more")
+    board = load_target(target) if isinstance(target, str) else target
+    report = progress or (lambda stage, done, total: None)
+    report("export", 0, 1)
+    exported = export(
+        model, example_inputs, input_shapes=input_shapes, golden_inputs=golden_inputs
+    )
+    report("export", 1, 1)
+    from edgeconv.compiler.link import Emit
+    from edgeconv.compiler.pipeline import compile_exported
+
+    return compile_exported(
+        exported,
+        board,
+        threads=threads,
+        emit=_emit(emit, Emit),
+        dump=None if dump is None else Path(dump),
+        progress=progress,
+    )
+
+
+def _emit(name: str, kinds: Any) -> Any:
+    try:
+        return kinds(name)
+    except ValueError:
+        known = ", ".join(kind.value for kind in kinds)
+        raise UsageError(f"emit={name!r}: must be one of {known}") from None
+
+
+def _require_compiler() -> None:
+    """Say what to install where the compiler's packages are missing."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "onnx", "onnxruntime", "tvm") if find_spec(name) is None]
+    if missing:
+        raise ToolchainError(
+            f"the compiler's packages are not installed ({', '.join(missing)} missing): "
+            "pip install 'edgeconv[compiler]'"
+        )

@@ -1,0 +1,122 @@
+"""Kernels to objects: parallel worker processes and a cache addressed by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import tvm
+import tvm_ffi
+
+from edgeconv.compiler.codegen.lower import Kernel, compile_kernel
+from edgeconv.compiler.codegen.workers import WorkerPool
+from edgeconv.compiler.schedules.machine import Machine
+from edgeconv.compiler.schedules.registry import apply_rule
+from edgeconv.files import cache_dir, write_atomic
+from edgeconv.target import Llvm, Target
+
+SYMBOL_PREFIX = "ec_k_"
+# Sources that decide what a kernel's object is; a change in one of them empties the cache.
+_GENERATORS = ("schedules", "codegen")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One kernel to compile: a function as TVM's JSON, and for what."""
+
+    function: str
+    symbol: str
+    machine: Machine
+    llvm: Llvm
+    listing: bool
+
+
+def run_job(job: Job) -> Kernel:
+    """Schedule and compile one kernel (in a worker process, or here)."""
+    function = tvm.ir.load_json(job.function)
+    scheduled = apply_rule(function, job.machine)
+    return compile_kernel(scheduled, job.symbol, job.llvm, listing=job.listing)
+
+
+@cache
+def _generator_hash() -> str:
+    digest = hashlib.sha256(f"{tvm.__version__} {tvm_ffi.__version__}".encode())
+    root = Path(__file__).parent.parent
+    for folder in _GENERATORS:
+        for path in sorted((root / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _key(function: tvm.tirx.PrimFunc, target: Target, machine: Machine) -> str:
+    parts = [
+        _generator_hash(),
+        function.script(show_meta=True),
+        json.dumps([asdict(target.llvm), asdict(machine)], sort_keys=True),
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def compile_kernels(
+    functions: Mapping[str, tvm.tirx.PrimFunc],
+    target: Target,
+    *,
+    listing: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Kernel]:
+    """Compile every function, equal ones once.
+
+    Args:
+        functions: unscheduled functions by name.
+        target: for which processor.
+        listing: whether to return scheduled TIR and assembly too; compiles afresh.
+        progress: called with (done, total).
+
+    Returns:
+        The kernel of each name. Symbols follow from content, so that equal kernels of several
+        models are one in a program that links them all.
+    """
+    machine = Machine.of(target)
+    keys = {name: _key(function, target, machine) for name, function in functions.items()}
+    folder = cache_dir("kernels")
+    kernels: dict[str, Kernel] = {}
+    jobs: dict[str, Job] = {}
+    for name, key in keys.items():
+        if key in kernels or key in jobs:
+            continue
+        cached = None if listing else _recall(folder / key)
+        if cached is not None:
+            kernels[key] = cached
+            continue
+        symbol = SYMBOL_PREFIX + key[:16]
+        text = tvm.ir.save_json(functions[name])
+        jobs[key] = Job(text, symbol, machine, target.llvm, listing)
+    total, done = len(kernels) + len(jobs), len(kernels)
+    if progress:
+        progress(done, total)
+    with WorkerPool(min(os.cpu_count() or 1, len(jobs)), run_job) as pool:
+        for key, kernel in pool.map(jobs):
+            kernels[key] = kernel
+            write_atomic(folder / key, _stored(kernel))
+            done += 1
+            if progress:
+                progress(done, total)
+    return {name: kernels[key] for name, key in keys.items()}
+
+
+def _stored(kernel: Kernel) -> bytes:
+    header = {"symbol": kernel.symbol, "scratch_bytes": kernel.scratch_bytes}
+    return json.dumps(header).encode() + b"\n" + kernel.object_file
+
+
+def _recall(path: Path) -> Kernel | None:
+    try:
+        header, _, object_file = path.read_bytes().partition(b"\n")
+        return Kernel(object_file=object_file, **json.loads(header))
+    except (OSError, ValueError, TypeError):
+        return None

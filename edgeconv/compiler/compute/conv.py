@@ -1,0 +1,122 @@
+"""Convolutions as tensor expressions, over 1, 2 or 3 spatial axes.
+
+Blocked activations are (N, ceil(C/block), *spatial, block), "NCHWc". Reductions run over the real
+channels only, so that the padding lanes of a last partial block never reach a result. Dense
+convolutions take input that is padded already, by a step of its own; depthwise ones, which move
+little more than their input, pad inside the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tvm import te, tirx
+
+from edgeconv.compiler.compute.window import Window, kernel_axes, padded, tap_positions
+
+
+def conv_blocked(
+    data: te.Tensor,
+    weight: te.Tensor,
+    window: Window,
+    groups: int,
+    size: Sequence[int],
+    columns: int,
+) -> te.Tensor:
+    """Convolve NCHWc `data` with packed weights.
+
+    Args:
+        data: (N, ceil(IC/ib), *padded spatial, ib).
+        weight: (ceil(OC/ob), *kernel, IC/groups, ob).
+        window: the geometry; its padding has been applied already.
+        groups: 1, or a number for which ib divides IC/groups and ob divides OC/groups.
+        size: output spatial shape.
+        columns: extent of the last spatial axis while computing, a multiple of the register tile;
+            `data` is wide enough for it, and the result is cropped to `size`.
+
+    Returns:
+        (N, ceil(OC/ob), *output spatial, ob), in the dtype of `data`.
+    """
+    batch, in_block = int(data.shape[0]), int(data.shape[-1])
+    out_blocks, *_, channels, out_block = (int(s) for s in weight.shape)
+    blocks_per_group = out_blocks // groups
+    taps = kernel_axes(window)
+    channel = te.reduce_axis((0, channels), name="ic")
+
+    def element(n: tirx.Var, block: tirx.Var, *rest: tirx.Var) -> tirx.PrimExpr:
+        *axes, lane = rest
+        spatial = tap_positions(window, axes, taps)
+        index = channel if groups == 1 else block // blocks_per_group * channels + channel
+        return te.sum(
+            data(n, index // in_block, *spatial, index % in_block)
+            * weight(block, *taps, channel, lane),
+            axis=[*taps, channel],
+        )
+
+    conv = te.compute((batch, out_blocks, *size[:-1], columns, out_block), element, name="conv")
+    shape = (batch, out_blocks, *size, out_block)
+    return te.compute(shape, lambda *index: conv(*index), name="crop")
+
+
+def depthwise_blocked(data: te.Tensor, weight: te.Tensor, window: Window) -> te.Tensor:
+    """Convolve every channel of NCHWc `data` with its own kernel.
+
+    Args:
+        data: (N, ceil(C/b), *spatial, b).
+        weight: (ceil(C/b), *kernel, b).
+        window: the geometry.
+
+    Returns:
+        (N, ceil(C/b), *output spatial, b).
+    """
+    batch, blocks, *size, block_size = (int(s) for s in data.shape)
+    source = padded(data, window, 2)
+    taps = kernel_axes(window)
+
+    def element(n: tirx.Var, block: tirx.Var, *rest: tirx.Var) -> tirx.PrimExpr:
+        *axes, lane = rest
+        return te.sum(
+            source(n, block, *tap_positions(window, axes, taps), lane) * weight(block, *taps, lane),
+            axis=taps,
+        )
+
+    shape = (batch, blocks, *window.output_size(size), block_size)
+    return te.compute(shape, element, name="window")
+
+
+def conv_plain(
+    data: te.Tensor,
+    weight: te.Tensor,
+    window: Window,
+    groups: int,
+    size: Sequence[int],
+    columns: int,
+) -> te.Tensor:
+    """Convolve plain (N, C, *spatial) data, for groups that no channel block fits.
+
+    Args:
+        data: (N, IC, *padded spatial).
+        weight: (OC, IC/groups, *kernel).
+        window: the geometry; its padding has been applied already.
+        groups: any divisor of IC and OC.
+        size: output spatial shape.
+        columns: as for `conv_blocked`.
+
+    Returns:
+        (N, OC, *size).
+    """
+    batch = int(data.shape[0])
+    out_channels, channels, *_ = (int(s) for s in weight.shape)
+    per_group = out_channels // groups
+    taps = kernel_axes(window)
+    channel = te.reduce_axis((0, channels), name="ic")
+
+    def element(n: tirx.Var, out: tirx.Var, *axes: tirx.Var) -> tirx.PrimExpr:
+        index = out // per_group * channels + channel
+        return te.sum(
+            data(n, index, *tap_positions(window, axes, taps)) * weight(out, channel, *taps),
+            axis=[channel, *taps],
+        )
+
+    conv = te.compute((batch, out_channels, *size[:-1], columns), element, name="conv_plain")
+    return te.compute((batch, out_channels, *size), lambda *index: conv(*index), name="crop")

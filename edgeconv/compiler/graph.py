@@ -1,0 +1,53 @@
+"""A Relax module with what the plan and the reports need to know of its variables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import tvm
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a Relax variable holds.
+
+    Attributes:
+        name: the ONNX value.
+        shape: the shape that the network means, (N, C, *spatial) where it has channels.
+        block: channels per block of an NCHWc layout; 0 for a plain tensor.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    block: int = 0
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A straight-line Relax function "main" and a side table of its variables.
+
+    Relax variables carry no metadata through passes, but keep their names: the tables are keyed by
+    them. Passes return a new graph.
+
+    Attributes:
+        module: the module; "main" is one dataflow block.
+        values: which ONNX value a variable holds, by variable name.
+        layers: ONNX nodes computed by a binding, by variable name.
+        macs: multiply-accumulates of a binding, by variable name.
+        families: kernel family of a binding, by variable name.
+    """
+
+    module: tvm.IRModule
+    values: dict[str, Value] = field(default_factory=dict)
+    layers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    macs: dict[str, int] = field(default_factory=dict)
+    families: dict[str, str] = field(default_factory=dict)
+
+    def with_module(self, module: tvm.IRModule) -> Graph:
+        """Return the same tables over another module."""
+        return replace(self, module=module)
+
+    @property
+    def main(self) -> tvm.relax.Function:
+        """The function that is compiled."""
+        return self.module["main"]

@@ -1,0 +1,80 @@
+"""Converters of operators that move, name or combine tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+from tvm import relax
+
+from edgeconv.compiler.importer.converter import Arguments, Converter, Refuse
+from edgeconv.compiler.importer.node import Node
+
+
+def refuse_open_constants(*indices: int) -> Refuse:
+    """Refuse a node where one of the inputs that set its shape is computed."""
+
+    def refuse(node: Node) -> str | None:
+        for index in indices:
+            if node.has_input(index) and node.constant(index) is None:
+                return f"input {index} ({node.inputs[index]}) must be a constant"
+        return None
+
+    return refuse
+
+
+def _convert_reshape(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
+    """Reshape, Flatten, Squeeze, Unsqueeze: the inferred output shape says it all."""
+    return relax.op.reshape(arguments[0], node.shapes[node.outputs[0]])
+
+
+def _convert_identity(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
+    return arguments[0]
+
+
+def _refuse_dropout(node: Node) -> str | None:
+    training = node.constant(2)
+    if node.has_input(2) and (training is None or bool(training)):
+        return "training mode"
+    return "the mask output is not supported" if len(node.outputs) > 1 else None
+
+
+def refuse_resize(node: Node) -> str | None:
+    """Accept integer enlargement; TVM's resize is wrong for other scales and antialiasing."""
+    if node.attributes.get("antialias", 0):
+        return "antialias=1 is not supported"
+    if node.attributes.get("keep_aspect_ratio_policy", "stretch") not in ("stretch", b"stretch"):
+        return "keep_aspect_ratio_policy is not supported"
+    if "axes" in node.attributes or node.rank() != 4:
+        return "only 4-D inputs without `axes` are supported"
+    mode = node.attributes.get("mode", b"nearest")
+    mode = mode.decode() if isinstance(mode, bytes) else mode
+    if mode not in ("nearest", "linear"):
+        return f"mode {mode!r} is not supported"
+    size_in, size_out = node.shape(0), node.shapes[node.outputs[0]]
+    if any(o % i for i, o in zip(size_in, size_out, strict=True)):
+        return f"scales that are not whole numbers ({size_in} to {size_out}) are not supported"
+    return None
+
+
+def _fold_constant_indices(node: Node) -> str | None:
+    indices = node.constant(1)
+    if indices is None:
+        return "indices that are computed are not supported"
+    return "a constant table is not supported" if node.constant(0) is not None else None
+
+
+def _convert_gather(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
+    axis = node.attributes.get("axis", 0) % node.rank()
+    indices = np.asarray(node.constant(1), np.int64) % node.shape(0)[axis]
+    taken = relax.op.take(arguments[0], relax.const(indices.reshape(-1), "int64"), axis)
+    return relax.op.reshape(builder.emit(taken), node.shapes[node.outputs[0]])
+
+
+CONVERTERS = {
+    "Reshape": Converter(_convert_reshape),
+    "Flatten": Converter(_convert_reshape),
+    "Squeeze": Converter(_convert_reshape),
+    "Unsqueeze": Converter(_convert_reshape),
+    "Identity": Converter(_convert_identity),
+    "Dropout": Converter(_convert_identity, _refuse_dropout),
+    "Gather": Converter(_convert_gather, _fold_constant_indices),
+}

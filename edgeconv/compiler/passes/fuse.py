@@ -1,0 +1,177 @@
+"""Fuses element-wise operators into the kernel that produces their input.
+
+A chain starts at any kernel and goes on while its result is read once, by an element-wise or
+broadcasting kernel with an output of the same shape. The chain runs where its last kernel stood,
+when every other operand exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import tvm
+from tvm import relax
+
+from edgeconv.compiler.graph import Graph
+from edgeconv.compiler.passes.rewriting import (
+    arguments_of,
+    bindings_of,
+    op_name,
+    output_tuple,
+    rebuild,
+    shape_of,
+    substitute,
+    uses_of,
+)
+
+CALL_TIR = "relax.call_tir"
+# TVM's operator patterns: element-wise, broadcast.
+FUSIBLE_PATTERNS = (0, 1)
+
+
+def fuse(graph: Graph) -> Graph:
+    """Return the graph with chains merged into one TIR function each."""
+    groups = _chains(graph)
+    member_of = {name: chain[-1] for chain in groups.values() for name in chain}
+    layers, families, macs = dict(graph.layers), dict(graph.families), dict(graph.macs)
+    calls = {var.name: (var, value) for var, value in bindings_of(graph.main)}
+
+    def body(builder: relax.BlockBuilder) -> list[relax.Expr]:
+        new: dict[str, relax.Expr] = {}
+
+        def current(expression: relax.Expr) -> relax.Expr:
+            if isinstance(expression, relax.Var):
+                return new.get(expression.name, expression)
+            return expression
+
+        for var, value in bindings_of(graph.main):
+            if isinstance(value, relax.Tuple) or member_of.get(var.name, var.name) != var.name:
+                continue
+            chain = groups.get(var.name, (var.name,))
+            if len(chain) > 1:
+                function, arguments = _composite([calls[name] for name in chain])
+                callee = builder.add_func(function, f"fused_{var.name}")
+                value = tvm.ir.Call(callee, [current(a) for a in arguments])  # noqa: PLW2901
+                layers[var.name] = tuple(
+                    dict.fromkeys(layer for name in chain for layer in graph.layers.get(name, ()))
+                )
+                families[var.name] = graph.families.get(chain[0], "elementwise")
+                macs[var.name] = sum(graph.macs.get(name, 0) for name in chain)
+                new[var.name] = builder.emit(value, var.name)
+            else:
+                new[var.name] = builder.emit(substitute(value, current), var.name)
+        return [current(output) for output in output_tuple(graph.main)]
+
+    module = relax.transform.FuseTIR()(rebuild(graph.module, body))
+    return replace(graph, module=module, layers=layers, families=families, macs=macs)
+
+
+def _chains(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """Return the chains of more than one kernel, by the name of the last binding."""
+    bindings = bindings_of(graph.main)
+    uses = uses_of(graph.main)
+    readers: dict[str, str] = {}
+    values = {}
+    for var, value in bindings:
+        values[var.name] = (var, value)
+        for argument in arguments_of(value):
+            if isinstance(argument, relax.Var) and uses[argument.name] == 1:
+                readers[argument.name] = var.name
+    taken: set[str] = set()
+    chains: dict[str, tuple[str, ...]] = {}
+    # Backwards, so that a sum joins the later of its producers and the earlier one's operands
+    # are not kept alive for it.
+    for var, value in reversed(bindings):
+        if op_name(value) != CALL_TIR or var.name in taken or _is_tuple(var):
+            continue
+        chain = [var.name]
+        while (reader := readers.get(chain[-1])) and reader not in taken:
+            if not _joins(graph.module, values[reader], values[chain[-1]][0]):
+                break
+            chain.append(reader)
+        if len(chain) > 1 and not _extends_upward(graph.module, value, values, uses, taken):
+            chains[chain[-1]] = tuple(chain)
+            taken.update(chain)
+    return chains
+
+
+def _extends_upward(
+    module: tvm.IRModule,
+    value: tvm.ir.Call,
+    values: dict[str, tuple[relax.Var, relax.Expr]],
+    uses: dict[str, int],
+    taken: set[str],
+) -> bool:
+    """Whether an earlier kernel can start this chain, so that it must not start here."""
+    if _pattern(module, value) not in FUSIBLE_PATTERNS:
+        return False
+    return any(
+        isinstance(a, relax.Var)
+        and uses[a.name] == 1
+        and a.name in values
+        and a.name not in taken
+        and op_name(values[a.name][1]) == CALL_TIR
+        and not _is_tuple(a)
+        and shape_of(a) == tuple(int(s) for s in value.ty_args[0].shape)
+        for a in value.args[1].fields
+    )
+
+
+def _is_tuple(var: relax.Var) -> bool:
+    return not isinstance(var.ty, relax.TensorType)
+
+
+def _pattern(module: tvm.IRModule, call: tvm.ir.Call) -> int:
+    return int(module[call.args[0]].attrs["op_pattern"])
+
+
+def _joins(
+    module: tvm.IRModule, reader: tuple[relax.Var, relax.Expr], produced: relax.Var
+) -> bool:
+    """Whether `reader` can be computed in the loop that produces `produced`."""
+    var, value = reader
+    return (
+        op_name(value) == CALL_TIR
+        and not _is_tuple(var)
+        and _pattern(module, value) in FUSIBLE_PATTERNS
+        and shape_of(var) == shape_of(produced)
+        and var.ty.dtype == produced.ty.dtype
+    )
+
+
+def _composite(
+    chain: list[tuple[relax.Var, tvm.ir.Call]],
+) -> tuple[relax.Function, list[relax.Expr]]:
+    """Return a primitive function that makes the chain's calls, and its arguments."""
+    inside = {var.name for var, _ in chain}
+    arguments: list[relax.Expr] = []
+    for _, call in chain:
+        for operand in call.args[1].fields:
+            outside = not (isinstance(operand, relax.Var) and operand.name in inside)
+            if outside and not any(operand.same_as(known) for known in arguments):
+                arguments.append(operand)
+    # The same names in every composite let equal kernels be recognised as equal.
+    parameters = [relax.Var(f"p{i}", argument.ty) for i, argument in enumerate(arguments)]
+    new: dict[str, relax.Expr] = {}
+
+    def inner(expression: relax.Expr) -> relax.Expr:
+        if isinstance(expression, relax.Var) and expression.name in new:
+            return new[expression.name]
+        return next(p for a, p in zip(arguments, parameters, strict=True) if a.same_as(expression))
+
+    builder = relax.BlockBuilder()
+    with builder.function("composite", parameters, attrs={"Primitive": True}):
+        with builder.dataflow():
+            for var, call in chain[:-1]:
+                new[var.name] = builder.emit(_with_operands(call, inner))
+            result = builder.emit_output(_with_operands(chain[-1][1], inner))
+        builder.emit_func_output(result)
+    return builder.get()["composite"], arguments
+
+
+def _with_operands(
+    call: tvm.ir.Call, replacement: Callable[[relax.Expr], relax.Expr]
+) -> tvm.ir.Call:
+    operands = relax.Tuple([replacement(operand) for operand in call.args[1].fields])
+    return tvm.ir.Call(call.op, [call.args[0], operands], call.attrs, call.ty_args)

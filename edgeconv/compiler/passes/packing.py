@@ -1,0 +1,48 @@
+"""Packs constant tensors into the layouts that kernels read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def _pad_axis(array: Array, axis: int, multiple: int) -> Array:
+    missing = -array.shape[axis] % multiple
+    widths = [(0, missing if i == axis else 0) for i in range(array.ndim)]
+    return np.pad(array, widths)
+
+
+def pack_channels(array: Array, block: int) -> Array:
+    """(N, C, *spatial) to (N, ceil(C/block), *spatial, block), zeros beyond C."""
+    padded = _pad_axis(array, 1, block)
+    batch, channels, *size = padded.shape
+    blocks = padded.reshape(batch, channels // block, block, *size)
+    return np.ascontiguousarray(np.moveaxis(blocks, 2, -1))
+
+
+def pack_conv_weight(weight: Array, block: int) -> Array:
+    """(OC, IC/groups, *kernel) to (ceil(OC/block), *kernel, IC/groups, block)."""
+    padded = _pad_axis(weight, 0, block)
+    channels, inputs, *kernel = padded.shape
+    blocks = padded.reshape(channels // block, block, inputs, *kernel)
+    rank = len(kernel)
+    order = (0, *range(3, 3 + rank), 2, 1)
+    return np.ascontiguousarray(blocks.transpose(order))
+
+
+def pack_depthwise_weight(weight: Array, block: int) -> Array:
+    """(C, 1, *kernel) to (ceil(C/block), *kernel, block)."""
+    channels, _, *kernel = weight.shape
+    return pack_channels(weight.reshape(1, channels, *kernel), block)[0]
+
+
+def pack_matmul_weight(weight: Array, tile: int) -> Array:
+    """(K, N) to (ceil(N/tile), K, tile), zeros beyond N."""
+    padded = _pad_axis(weight, 1, tile)
+    depth, columns = padded.shape
+    panels = padded.reshape(depth, columns // tile, tile)
+    return np.ascontiguousarray(panels.transpose(1, 0, 2))

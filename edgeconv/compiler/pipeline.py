@@ -1,0 +1,140 @@
+"""The compiler at one look: from a checked ONNX model to an artifact."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+
+from edgeconv.artifact import Artifact, Model, golden_entries, weights_entry
+from edgeconv.compiler.codegen import compile_kernels
+from edgeconv.compiler.dump import Dump
+from edgeconv.compiler.graph import Graph
+from edgeconv.compiler.importer import import_onnx
+from edgeconv.compiler.link import Emit, link
+from edgeconv.compiler.passes import blocked_layout, fold_scale_shift, fuse, legalize
+from edgeconv.compiler.planner import kernel_functions, plan_graph
+from edgeconv.compiler.schedules.machine import Machine
+from edgeconv.export import Exported, tolerance
+from edgeconv.inspection import inspect_model, totals
+from edgeconv.plan import Plan
+from edgeconv.target import Target
+
+Progress = Callable[[str, int, int], None]
+TOOLS = ("apache-tvm", "apache-tvm-ffi", "onnx", "onnxruntime", "onnxscript", "torch", "ziglang")
+
+
+def passes(target: Target) -> list[Callable[[Graph], Graph]]:
+    """Return the graph passes, in order."""
+    machine = Machine.of(target)
+
+    def blocked(graph: Graph) -> Graph:
+        return blocked_layout(graph, machine)
+
+    return [fold_scale_shift, blocked, legalize, fuse]
+
+
+def compile_exported(
+    exported: Exported,
+    target: Target,
+    *,
+    threads: int = 1,
+    emit: Emit = Emit.BUNDLE,
+    dump: Path | None = None,
+    progress: Progress | None = None,
+) -> Artifact:
+    """Compile an exported network.
+
+    Args:
+        exported: a checked model with golden cases.
+        target: for which board.
+        threads: number of threads that the artifact runs with unless told otherwise.
+        emit: what to link.
+        dump: folder for every stage's result; None for none.
+        progress: called with (stage, done, total).
+
+    Raises:
+        UnsupportedModelError: naming every operator that is not supported, before any compiling.
+        ToolchainError: a compiler or linker failed.
+    """
+    report = progress or (lambda stage, done, total: None)
+    dumped = Dump(dump)
+    dumped.onnx(exported.model)
+
+    report("import", 0, 1)
+    graph = import_onnx(exported.model)
+    dumped.relax("import", graph.module)
+    report("import", 1, 1)
+
+    steps = passes(target)
+    for number, rewrite in enumerate(steps):
+        report("passes", number, len(steps))
+        graph = rewrite(graph)
+        dumped.relax(rewrite.__name__, graph.module)
+    report("passes", len(steps), len(steps))
+
+    kernels = compile_kernels(
+        kernel_functions(graph),
+        target,
+        listing=dump is not None,
+        progress=lambda done, total: report("kernels", done, total),
+    )
+    dumped.kernels(kernels)
+
+    report("link", 0, 1)
+    planned = plan_graph(graph, kernels, exported.model, tolerance(exported.model))
+    dumped.plan(planned.plan)
+    weights = weights_entry(planned.weights)
+    linked = link(
+        planned.plan,
+        model=exported.name,
+        target=target,
+        kernels={kernel.symbol: kernel.object_file for kernel in kernels.values()},
+        weights_sha256=hashlib.sha256(planned.weights).digest(),
+        golden_cases=len(exported.golden),
+        emit=emit,
+    )
+    report("link", 1, 1)
+    return _assemble(
+        exported, target, planned.plan, {**linked, "weights.bin": weights}, threads, emit
+    )
+
+
+def _assemble(
+    exported: Exported,
+    target: Target,
+    plan: Plan,
+    entries: dict[str, bytes],
+    threads: int,
+    emit: Emit,
+) -> Artifact:
+    golden = [
+        (
+            [case.inputs[tensor.name] for tensor in plan.inputs],
+            [case.outputs[tensor.name] for tensor in plan.outputs],
+        )
+        for case in exported.golden
+    ]
+    if exported.labels:
+        entries["labels.txt"] = ("\n".join(exported.labels) + "\n").encode()
+    summary = totals(inspect_model(exported.model))
+    preprocessing = exported.preprocessing
+    return Artifact.assemble(
+        plan=plan,
+        entries={**entries, **golden_entries(golden)},
+        model=Model(
+            name=exported.name,
+            origin=exported.origin,
+            onnx_sha256=exported.sha256,
+            parameters=summary.parameters,
+            macs=summary.macs,
+        ),
+        target=target,
+        tools={tool: metadata.version(tool) for tool in TOOLS},
+        golden=[case.label for case in exported.golden],
+        threads=threads,
+        preprocessing=None if preprocessing is None else asdict(preprocessing),
+        emit=emit.value,
+    )

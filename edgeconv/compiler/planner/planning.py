@@ -1,0 +1,259 @@
+"""From the fused Relax function to a static plan: steps, buffers, offsets, weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+import onnx
+import tvm
+from tvm import relax
+
+from edgeconv.compiler.codegen import Kernel
+from edgeconv.compiler.graph import Graph, Value
+from edgeconv.compiler.passes import ALIASING, CALL_TIR
+from edgeconv.compiler.passes.rewriting import (
+    bindings_of,
+    constant_of,
+    op_name,
+    output_tuple,
+    shape_of,
+)
+from edgeconv.compiler.planner.arena import ALIGNMENT, Arena, Lifetime, plan_arena
+from edgeconv.plan import Buffer, Plan, Space, Step, Tensor
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan and the bytes of its packed weights."""
+
+    plan: Plan
+    weights: bytes
+
+
+@dataclass
+class _Storage:
+    """Memory of one tensor, under however many names."""
+
+    space: Space
+    bytes: int
+    index: int = 0
+    offset: int = 0
+    first: int = 0
+    last: int = 0
+
+
+@dataclass
+class _Line:
+    """One kernel call before buffers have numbers; operands are variable or constant names."""
+
+    var: str
+    function: str
+    inputs: list[str]
+    outputs: list[str] = field(default_factory=list)
+
+
+def kernel_functions(graph: Graph) -> dict[str, tvm.tirx.PrimFunc]:
+    """Return the functions that the plan will call, by name."""
+    called = {
+        value.args[0].name_hint
+        for _, value in bindings_of(graph.main)
+        if op_name(value) == CALL_TIR
+    }
+    return {
+        variable.name_hint: function.without_attr("op_pattern")
+        for variable, function in graph.module.functions.items()
+        if variable.name_hint in called
+    }
+
+
+def plan_graph(
+    graph: Graph,
+    kernels: Mapping[str, Kernel],
+    model: onnx.ModelProto,
+    tolerances: Mapping[str, float],
+) -> Planned:
+    """Lay out the memory of a fused graph.
+
+    Args:
+        graph: the fused graph.
+        kernels: compiled kernels by function name.
+        model: the exported model, for the names of inputs and outputs.
+        tolerances: tolerance of each output, by name.
+    """
+    return _Planner(graph, kernels).plan(model, tolerances)
+
+
+class _Planner:
+    def __init__(self, graph: Graph, kernels: Mapping[str, Kernel]) -> None:
+        self._graph = graph
+        self._kernels = kernels
+        self._storages: dict[str, _Storage] = {}
+        self._expressions: dict[str, relax.Expr] = {}
+        self._lines: list[_Line] = []
+        self._weights = bytearray()
+        self._constants: dict[bytes, str] = {}
+
+    def plan(self, model: onnx.ModelProto, tolerances: Mapping[str, float]) -> Planned:
+        main = self._graph.main
+        for index, parameter in enumerate(main.params):
+            self._expressions[parameter.name] = parameter
+            self._storages[parameter.name] = _Storage(Space.INPUT, _bytes(parameter), index)
+        for var, value in bindings_of(main):
+            self._visit(var, value)
+        results = [output.name for output in output_tuple(main)]
+        for index, name in enumerate(results):
+            storage = self._storages[name]
+            storage.space, storage.index = Space.OUTPUT, index
+        arena = self._place()
+        buffers, steps = self._emit()
+        initialised = {tensor.name for tensor in model.graph.initializer}
+        inputs = [info.name for info in model.graph.input if info.name not in initialised]
+        outputs = [info.name for info in model.graph.output]
+        plan = Plan(
+            inputs=tuple(
+                Tensor(name, shape_of(parameter), str(parameter.ty.dtype))
+                for name, parameter in zip(inputs, main.params, strict=True)
+            ),
+            outputs=tuple(
+                Tensor(
+                    name,
+                    shape_of(self._expressions[result]),
+                    str(self._expressions[result].ty.dtype),
+                    tolerances[name],
+                )
+                for name, result in zip(outputs, results, strict=True)
+            ),
+            buffers=tuple(buffers),
+            steps=tuple(steps),
+            arena_bytes=arena.bytes,
+            arena_lower_bound=arena.lower_bound,
+            scratch_bytes=max((kernel.scratch_bytes for kernel in self._kernels.values()), default=0),
+            weights_bytes=len(self._weights),
+        )
+        return Planned(plan, bytes(self._weights))
+
+    def _visit(self, var: relax.Var, value: relax.Expr) -> None:
+        if isinstance(value, relax.Tuple):
+            return
+        if isinstance(value, (relax.TupleGetItem, relax.Var)) or op_name(value) in ALIASING:
+            self._alias(var, value)
+            return
+        step = len(self._lines)
+        inputs = [self._operand(argument, step) for argument in value.args[1].fields]
+        line = _Line(var.name, value.args[0].name_hint, inputs)
+        single = isinstance(var.ty, relax.TensorType)
+        for index, ty in enumerate([var.ty] if single else var.ty.fields):
+            name = var.name if single else _item(var.name, index)
+            self._expressions[name] = relax.Var(name, ty)
+            size = _bytes(self._expressions[name])
+            self._storages[name] = _Storage(Space.ARENA, size, first=step, last=step)
+            line.outputs.append(name)
+        self._lines.append(line)
+
+    def _alias(self, var: relax.Var, value: relax.Expr) -> None:
+        if isinstance(value, relax.TupleGetItem):
+            source = _item(value.tuple_value.name, value.index)
+        elif isinstance(value, relax.Var):
+            source = value.name
+        else:
+            source = self._operand(value.args[0], len(self._lines))
+        self._storages[var.name] = self._storages[source]
+        self._expressions[var.name] = var
+
+    def _operand(self, argument: relax.Expr, step: int) -> str:
+        """Return the operand's name, after noting that `step` reads it."""
+        constant = constant_of(argument)
+        if constant is not None:
+            return self._constant(argument, np.ascontiguousarray(constant))
+        storage = self._storages[argument.name]
+        storage.last = max(storage.last, step)
+        return str(argument.name)
+
+    def _constant(self, expression: relax.Expr, array: np.ndarray) -> str:
+        data = array.tobytes()
+        key = f"{array.dtype}{array.shape}".encode() + data
+        if key not in self._constants:
+            name = f"constant {len(self._constants)}"
+            self._constants[key] = name
+            self._weights.extend(bytes(-len(self._weights) % ALIGNMENT))
+            offset = len(self._weights)
+            self._storages[name] = _Storage(Space.WEIGHTS, len(data), offset=offset)
+            self._expressions[name] = expression
+            self._weights.extend(data)
+        return self._constants[key]
+
+    def _place(self) -> Arena:
+        """Give every intermediate tensor its offset."""
+        storages = {
+            str(index): storage
+            for index, storage in enumerate(
+                {id(storage): storage for storage in self._storages.values()}.values()
+            )
+            if storage.space is Space.ARENA
+        }
+        arena = plan_arena(
+            {name: Lifetime(s.bytes, s.first, s.last) for name, s in storages.items()}
+        )
+        for name, storage in storages.items():
+            storage.offset = arena.offsets[name]
+        return arena
+
+    def _emit(self) -> tuple[list[Buffer], list[Step]]:
+        numbers: dict[str, int] = {}
+        buffers: list[Buffer] = []
+
+        def number(name: str) -> int:
+            if name not in numbers:
+                numbers[name] = len(buffers)
+                buffers.append(self._buffer(name))
+            return numbers[name]
+
+        steps = [
+            Step(
+                name=f"{index:03d}_{self._readable(line)}",
+                family=self._family(line),
+                kernel=self._kernels[line.function].symbol,
+                inputs=tuple(number(name) for name in line.inputs),
+                outputs=tuple(number(name) for name in line.outputs),
+                macs=self._graph.macs.get(line.var, 0),
+                layers=self._graph.layers.get(line.var, ()),
+            )
+            for index, line in enumerate(self._lines)
+        ]
+        return buffers, steps
+
+    def _buffer(self, name: str) -> Buffer:
+        storage, expression = self._storages[name], self._expressions[name]
+        shape = shape_of(expression)
+        value = self._graph.values.get(name) or Value("", shape)
+        return Buffer(
+            space=storage.space,
+            index=storage.index,
+            offset=storage.offset,
+            bytes=storage.bytes,
+            dtype=str(expression.ty.dtype),
+            shape=shape,
+            logical_shape=value.shape,
+            block=value.block,
+            value=value.name or None,
+        )
+
+    def _family(self, line: _Line) -> str:
+        family = self._graph.families.get(line.var)
+        return family or re.sub(r"\d+$", "", line.function)
+
+    def _readable(self, line: _Line) -> str:
+        value = self._graph.values.get(line.var)
+        return re.sub(r"\W+", "_", value.name) if value else line.var
+
+
+def _item(name: str, index: int) -> str:
+    return f"{name} item {index}"
+
+
+def _bytes(expression: relax.Expr) -> int:
+    return prod(shape_of(expression)) * np.dtype(str(expression.ty.dtype)).itemsize

@@ -1,0 +1,85 @@
+"""Depthwise convolution and pooling: a sliding window over each channel by itself.
+
+These move little more than their input, so padding happens inside the kernel, a band of rows at a
+time, in memory that stays in the cache.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from tvm import s_tir
+
+from edgeconv.compiler.schedules.cpu.common import (
+    attach_epilogue,
+    block_names,
+    extent,
+    parallelise,
+    total_work,
+    vectorize_unroll,
+)
+from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, largest_divisor
+
+ANCHOR = "window"
+MAX_COLUMNS = 8
+MAX_UNROLLED_TAPS = 9
+
+
+def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
+    """Schedule the function around its `window` block (`compute.conv` and `compute.pool`)."""
+    pads = "pad" in block_names(sch)
+    window = sch.get_sblock(ANCHOR)
+    spatial = [axis for axis in sch.get(window).iter_vars if int(axis.iter_type) == 0]
+    store = attach_epilogue(sch, ANCHOR)
+    work = total_work(sch, window)
+    loops = sch.get_loops(window)
+    batch, outer, *axes = loops[: len(spatial)]
+    taps = loops[len(spatial) :]
+    lane = axes.pop()
+    if not axes or not _is_lane(sch, lane, machine):
+        axes.append(lane)
+        lane = None
+    *rows, column = axes
+    band = []
+    band_rows = _band_rows(sch, rows, column, machine) if rows else 1
+    outer_column, inner_column = sch.split(
+        column, [None, largest_divisor(extent(sch, column), MAX_COLUMNS)]
+    )
+    if rows:
+        height = largest_divisor(extent(sch, rows[0]), band_rows)
+        band_row, first_row = sch.split(rows[0], [None, height])
+        band, rows = [band_row], [first_row, *rows[1:]]
+    inner = [inner_column] if lane is None else [inner_column, lane]
+    sch.reorder(batch, outer, *band, *rows, outer_column, *taps, *inner)
+    parallel = parallelise(sch, [batch, outer, *band], work)
+    if pads:
+        pad = sch.get_sblock("pad")
+        sch.compute_at(pad, parallel, preserve_unit_loops=True)
+        _vectorize_last(sch, pad, machine)
+    sch.reverse_compute_at(store, outer_column, preserve_unit_loops=True)
+    if prod(extent(sch, tap) for tap in taps) <= MAX_UNROLLED_TAPS:
+        for tap in taps:
+            sch.unroll(tap)
+    vectorize_unroll(sch, inner)
+    init = sch.decompose_reduction(window, taps[0])
+    depth = len(sch.get_loops(window)) - len(taps) - len(inner)
+    vectorize_unroll(sch, sch.get_loops(init)[depth:])
+    vectorize_unroll(sch, sch.get_loops(store)[depth:])
+
+
+def _is_lane(sch: s_tir.Schedule, loop: object, machine: Machine) -> bool:
+    return extent(sch, loop) in (4, 8, 16) and extent(sch, loop) <= machine.lanes
+
+
+def _band_rows(
+    sch: s_tir.Schedule, rows: list[object], column: object, machine: Machine
+) -> int:
+    """Return how many rows of output keep a band of input within half the first-level cache."""
+    row = prod(extent(sch, loop) for loop in [*rows[1:], column]) * machine.lanes * FLOAT_BYTES
+    return max(1, machine.l1_bytes // 2 // row)
+
+
+def _vectorize_last(sch: s_tir.Schedule, block: object, machine: Machine) -> None:
+    last = sch.get_loops(block)[-1]
+    if _is_lane(sch, last, machine):
+        sch.vectorize(last)

@@ -1,0 +1,112 @@
+"""What schedule rules need to know of a CPU, and the tile sizes that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeconv.target import Target
+
+# Accumulators of one tile stand on the stack (in registers, once LLVM is done with them).
+MAX_ACCUMULATOR_BYTES = 2048
+FLOAT_BYTES = 4
+# An FMA takes about four cycles on two pipes: fewer accumulators than this leave them idle.
+FMA_LATENCY_SLOTS = 8
+# Loads issue beside FMAs, and cost about half of one where they can overlap.
+LOAD_COST = 0.5
+MAX_COLUMNS = 28
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A core as the schedules see it.
+
+    Attributes:
+        lanes: fp32 values in a SIMD register.
+        registers: SIMD registers.
+        lane_fma: whether an FMA can take one lane of a register as its multiplier (ARM), so that
+            inputs are loaded as vectors; otherwise they are broadcast from memory (x86).
+        l1_bytes: first-level data cache.
+        l2_bytes: second-level cache.
+    """
+
+    lanes: int
+    registers: int
+    lane_fma: bool
+    l1_bytes: int
+    l2_bytes: int
+
+    @staticmethod
+    def of(target: Target) -> Machine:
+        """Return the model of `target`'s core."""
+        return Machine(
+            lanes=target.lanes,
+            registers=target.cpu.vector_registers,
+            lane_fma=not target.llvm.triple.startswith("x86"),
+            l1_bytes=target.cpu.l1d_kib * 1024,
+            l2_bytes=target.cpu.l2_kib * 1024,
+        )
+
+
+def channel_block(channels: int, machine: Machine) -> int:
+    """Return the channels per block of an NCHWc tensor.
+
+    The widest block that wastes at most a quarter of its lanes, at least four.
+    """
+    block = machine.lanes
+    while block > 4 and -(-channels // block) * block > 1.25 * channels:
+        block //= 2
+    return block
+
+
+@dataclass(frozen=True)
+class RegisterTile:
+    """Output `columns` by `blocks` channel blocks, held in accumulators."""
+
+    columns: int
+    blocks: int
+
+
+def _fits(columns: int, vectors: int, machine: Machine) -> bool:
+    accumulators = columns * vectors
+    inputs = columns if machine.lane_fma else 1
+    spare = 2 if machine.lane_fma else 1
+    return accumulators + inputs + vectors + spare <= machine.registers + 1
+
+
+def _cost(columns: int, vectors: int, machine: Machine) -> float:
+    """Issue slots of one reduction step, relative to the outputs that it feeds."""
+    loads = vectors + (columns / machine.lanes if machine.lane_fma else columns)
+    return max(columns * vectors, FMA_LATENCY_SLOTS) + LOAD_COST * loads
+
+
+def register_tile(width: int, blocks: int, block: int, machine: Machine) -> RegisterTile:
+    """Choose the tile for an output of `width` columns and `blocks` blocks of `block` channels.
+
+    The candidate with the fewest issue slots per useful output wins; columns beyond `width` count
+    as waste.
+    """
+    per_block = -(-block // machine.lanes)
+    best = RegisterTile(1, 1)
+    best_cost = float("inf")
+    for count in (n for n in range(1, 9) if blocks % n == 0):
+        vectors = count * per_block
+        for columns in range(1, min(width, MAX_COLUMNS) + 1):
+            if columns * count * block * FLOAT_BYTES > MAX_ACCUMULATOR_BYTES:
+                break
+            if not _fits(columns, vectors, machine) and (columns, count) != (1, 1):
+                break
+            tiles = -(-width // columns)
+            cost = tiles * _cost(columns, vectors, machine) / (width * count)
+            if cost < best_cost - 1e-9:
+                best, best_cost = RegisterTile(columns, count), cost
+    return best
+
+
+def round_up(value: int, multiple: int) -> int:
+    """Return `value` rounded up to a multiple."""
+    return -(-value // multiple) * multiple
+
+
+def largest_divisor(value: int, limit: int) -> int:
+    """Return the largest divisor of `value` that is at most `limit`."""
+    return next(d for d in range(min(value, limit), 0, -1) if value % d == 0)

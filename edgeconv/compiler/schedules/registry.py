@@ -1,0 +1,35 @@
+"""Which rule schedules a function: one line per kernel family.
+
+A rule recognises its function by the name of the anchor block, which the tensor expressions in
+`edgeconv.compiler.compute` give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tvm
+from tvm import s_tir
+
+from edgeconv.compiler.schedules.cpu import conv, conv_plain, generic, matmul, window
+from edgeconv.compiler.schedules.cpu.common import block_names
+from edgeconv.compiler.schedules.machine import Machine
+
+Rule = Callable[[s_tir.Schedule, Machine], None]
+
+RULES: dict[str, Rule] = {
+    conv.ANCHOR: conv.schedule,
+    conv_plain.ANCHOR: conv_plain.schedule,
+    window.ANCHOR: window.schedule,
+    matmul.ANCHOR: matmul.schedule,
+}
+
+
+def apply_rule(function: tvm.tirx.PrimFunc, machine: Machine) -> tvm.IRModule:
+    """Return a module whose one function, "main", is `function` scheduled for `machine`."""
+    module = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
+    sch = s_tir.Schedule(module)
+    names = block_names(sch)
+    rule = next((RULES[name] for name in names if name in RULES), generic.schedule)
+    rule(sch, machine)
+    return sch.mod
