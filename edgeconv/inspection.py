@@ -57,7 +57,7 @@ class Layer:
         inputs: shapes of the inputs that are computed, not constant.
         outputs: shapes of the outputs.
         macs: multiply-accumulates; 0 for what is no matrix product or convolution.
-        parameters: elements of the weights (floating point, no scalars) that it is the first to use.
+        parameters: elements of the weights (floating point, no scalars) first used here.
         output_bytes: size of the outputs.
         unsupported: why the target does not run it; None where it does, or was not asked.
     """
