@@ -66,7 +66,6 @@ fingerprint() {
     {
         cat pyproject.toml constraints.txt scripts/setup.sh
         pwd
-        "$python" --version
     } | sha256sum
 }
 

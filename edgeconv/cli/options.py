@@ -1,0 +1,90 @@
+"""Options and arguments that several commands share, and how their text is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeconv.errors import UsageError
+from edgeconv.resources import resource_dir
+
+
+def complete_target(incomplete: str) -> list[str]:
+    """Return the names of targets that begin with `incomplete`."""
+    names = sorted(path.stem for path in resource_dir("targets").glob("*.toml"))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the zoo names that begin with `incomplete`; other models are files."""
+    from edgeconv.zoo import list_models
+
+    names = [zoo_name(name, variant) for name, m in list_models().items() for variant in m.variants]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def zoo_name(name: str, variant: str) -> str:
+    """Return a zoo network as commands take it."""
+    return f"zoo:{name}" if variant == "full" else f"zoo:{name}/{variant}"
+
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        autocompletion=complete_model,
+        help="A .onnx or .pt2 file, an edgeconv checkpoint, or a zoo name such as "
+        "zoo:mobilenet_v2 (see `edgeconv models`).",
+    ),
+]
+ArtifactFile = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A .edge file.")]
+DeviceName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DEVICE",
+        help="local, emulator, ssh://[USER@]HOST[:PORT], adb or adb:SERIAL. "
+        "Default: this machine where it can run the target, else the emulator.",
+    ),
+]
+InputShape = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=1,3,224,224", help="Shape of an input that the model leaves open; repeatable."
+    ),
+]
+TargetName = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        metavar="TARGET",
+        autocompletion=complete_target,
+        help="A name of `edgeconv targets`, or a TOML file such as ./my-board.toml.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and warnings only.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Tell more, and show where an error came from.")
+]
+
+
+def parse_input_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
+    """Read `NAME=1,3,224,224` texts; raises UsageError on anything else or a repeated name."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, separator, sizes = text.rpartition("=")
+        try:
+            shape = tuple(int(size) for size in sizes.split(","))
+        except ValueError:
+            shape = ()
+        if not separator or not name or not shape or min(shape) < 1:
+            raise UsageError(
+                f"--input-shape {text!r}: expected NAME=SIZES with positive whole numbers, "
+                "such as input=1,3,224,224"
+            )
+        if name in shapes:
+            raise UsageError(f"--input-shape: input {name!r} is given twice")
+        shapes[name] = shape
+    return shapes
