@@ -12,7 +12,7 @@ import onnx
 
 from edgeconv.errors import UnsupportedModelError, UsageError
 from edgeconv.frontend import Source
-from edgeconv.frontend.exported_program import quiet
+from edgeconv.frontend.quiet import quiet
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import onnx
 
 from edgeconv.errors import UnsupportedModelError
-from edgeconv.frontend.exported_program import quiet
 from edgeconv.frontend.onnx_file import fix_shape
+from edgeconv.frontend.quiet import quiet
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 

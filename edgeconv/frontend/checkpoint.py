@@ -9,6 +9,7 @@ from edgeconv import zoo
 from edgeconv.errors import UnsupportedModelError
 from edgeconv.frontend.inputs import Request
 from edgeconv.frontend.modelfile import ModelFile
+from edgeconv.frontend.quiet import quiet
 from edgeconv.frontend.source import Source
 from edgeconv.frontend.zoo_name import zoo_source
 
@@ -64,7 +65,8 @@ def _read(file: ModelFile) -> Any:
     import torch
 
     try:
-        return torch.load(file.path, map_location="cpu", weights_only=True)
+        with quiet():
+            return torch.load(file.path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UnsupportedModelError(
             f"{file.path}: a pickle of Python objects, such as a whole module; loading one runs "

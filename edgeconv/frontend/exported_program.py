@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +11,7 @@ from edgeconv.errors import UnsupportedModelError
 from edgeconv.frontend.inputs import InputSpec, Request
 from edgeconv.frontend.modelfile import ModelFile
 from edgeconv.frontend.pt2_check import checked_archive
+from edgeconv.frontend.quiet import quiet
 from edgeconv.frontend.source import Source
 
 if TYPE_CHECKING:
@@ -54,19 +51,6 @@ def load(file: ModelFile, request: Request) -> Source:
         onnx=None,
         example_inputs=request.resolve(_specs(program, file), file.name),
     )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep PyTorch's warnings and log lines below errors off the terminal."""
-    before = logging.root.manager.disable
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(before)
 
 
 def _specs(program: torch.export.ExportedProgram, file: ModelFile) -> list[InputSpec]:
