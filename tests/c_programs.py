@@ -82,14 +82,14 @@ def compile_kernels(target: Target) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         sources = map(str, KERNELS.glob("*.c"))
         compiler = zig(target.toolchain.static, target.toolchain.cpu)
-        compiler.compile_objects(sources, (*WARNINGS, "-O2", "-fPIC"), Path(folder))
+        compiler.compile_objects(sources, (*WARNINGS, "-O2", "-g0", "-fPIC"), Path(folder))
         return {path.stem: path.read_bytes() for path in Path(folder).glob("*.o")}
 
 
 def linked(
-    target_name: str, emit: Emit, *, model: str = "net", scales: int = 1
+    target: str | Target, emit: Emit, *, model: str = "net", scales: int = 1
 ) -> dict[str, bytes]:
-    target = load_target(target_name)
+    target = load_target(target) if isinstance(target, str) else target
     return link(
         plan(scales),
         model=model,

@@ -160,6 +160,78 @@ static void test_profile(const char *folder)
     ec_close(model);
 }
 
+/* A program of one step, which looks at how its tasks are spread over threads. */
+typedef struct group {
+    void *sync_handle;
+    int32_t num_task;
+} group;
+
+extern int (*__TVMBackendParallelLaunch)(int (*)(int, group *, void *), void *, int);
+
+enum { MAX_TASKS = 16 };
+static pthread_t task_threads[MAX_TASKS], inner_threads[MAX_TASKS];
+static int asked_tasks, given_tasks, failing_task;
+
+static int inner_task(int task, group *tasks, void *data)
+{
+    inner_threads[*(int *)data] = task < tasks->num_task ? pthread_self() : 0;
+    return 0;
+}
+
+static int outer_task(int task, group *tasks, void *data)
+{
+    (void)data;
+    task_threads[task] = pthread_self();
+    if (task == 0)
+        given_tasks = tasks->num_task;
+    int inner_tasks = tasks->num_task > 1 ? 2 : 1; /* inside a single task it would be spread */
+    int result = __TVMBackendParallelLaunch(inner_task, &task, inner_tasks);
+    return result != 0 || task == failing_task ? 9 : 0;
+}
+
+static int32_t spread(void *const *buffers)
+{
+    (void)buffers;
+    return __TVMBackendParallelLaunch(outer_task, NULL, asked_tasks);
+}
+
+/* How many tasks the thread of task `first` had. */
+static int part_of(int first, int tasks)
+{
+    int count = 0;
+    for (int i = 0; i < tasks; ++i)
+        count += pthread_equal(task_threads[i], task_threads[first]) != 0;
+    return count;
+}
+
+static void test_tasks_are_spread(const char *folder)
+{
+    ec_step step = {"spread", "test", spread, EC_BACKEND_CPU, 0, NULL, 0};
+    ec_program program = *edgeconv_program_a();
+    program.step_count = 1;
+    program.steps = &step;
+    for (uint32_t threads = 1; threads <= 4; ++threads) {
+        ec_model *model = open_model(&program, folder, threads);
+        for (asked_tasks = 0; asked_tasks <= MAX_TASKS; ++asked_tasks) {
+            int tasks = asked_tasks ? asked_tasks : (int)threads;
+            failing_task = -1;
+            CHECK(ec_run(model) == EC_OK && given_tasks == tasks);
+            for (int i = 0; i < tasks; ++i) {
+                int part = part_of(i, tasks);
+                CHECK(part >= tasks / (int)threads);
+                CHECK(part <= (tasks + (int)threads - 1) / (int)threads);
+                CHECK(pthread_equal(inner_threads[i], task_threads[i]));
+            }
+            failing_task = tasks - 1;
+            CHECK(ec_run(model) == EC_ERROR_STEP && strstr(ec_last_error(model), "code 9"));
+        }
+        ec_close(model);
+    }
+    /* Outside a run there is no pool; a kernel still works. */
+    failing_task = -1;
+    CHECK(__TVMBackendParallelLaunch(outer_task, NULL, 0) == 0 && given_tasks == 1);
+}
+
 static void refuse(const ec_program *program, const char *path, ec_status status, const char *text)
 {
     ec_model *model = (ec_model *)&status;
@@ -330,6 +402,7 @@ int main(int argc, char **argv)
     test_unaligned_to_cache_lines(argv[1]);
     test_description(argv[1]);
     test_profile(argv[1]);
+    test_tasks_are_spread(argv[1]);
     test_open_errors(argv[1]);
     test_bind_errors(argv[1]);
     test_failing_steps(argv[1]);

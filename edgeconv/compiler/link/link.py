@@ -19,7 +19,8 @@ from edgeconv.target import Target
 
 _LOG = logging.getLogger(__name__)
 
-_LINK_FLAGS = ("-s", "-Wl,--gc-sections", "-Wl,--build-id=none")
+LINK_FLAGS = ("-s", "-Wl,--gc-sections", "-Wl,--build-id=none")
+STATIC_FLAGS = ("-static", "-lm", "-pthread")
 _EXPORTS = "{ global: ec_*; edgeconv_program; local: *; };\n"
 
 
@@ -121,7 +122,7 @@ def _shared_library(parts: _Parts, compiler: CCompiler) -> tuple[str, bytes]:
 
 def _runner(parts: _Parts, compiler: CCompiler) -> tuple[str, bytes]:
     runtime = runtime_objects(compiler, runner=False) | runtime_objects(compiler, runner=True)
-    return _linked("runner", parts, compiler, runtime, ("-static", "-lm", "-pthread"))
+    return _linked("runner", parts, compiler, runtime, STATIC_FLAGS)
 
 
 def _linked(
@@ -136,7 +137,7 @@ def _linked(
         objects = _prepare(folder, parts, runtime)
         (folder / "exports.map").write_text(_EXPORTS)
         compiler.compile([*CFLAGS, "-DEC_ENTRY=edgeconv_program", "-c", "program.c"], folder)
-        compiler.compile(["-o", name, "program.o", *objects, *_LINK_FLAGS, *flags], folder)
+        compiler.compile(["-o", name, "program.o", *objects, *LINK_FLAGS, *flags], folder)
         return name, (folder / name).read_bytes()
 
 

@@ -53,7 +53,14 @@ class CCompiler:
 
 
 def zig(triple: str, cpu: str) -> CCompiler:
-    """Return `zig cc` for a triple and CPU in zig's notation; raises ToolchainError without it."""
+    """Return `zig cc` for a triple and CPU in zig's notation; raises ToolchainError without it.
+
+    The CPU matters on 32-bit ARM only. zig builds the C library once for each CPU, which takes
+    about a minute, and neither that nor the runtime gains by a newer one (kernels come as objects),
+    so that all 64-bit boards of one architecture share the oldest.
+    """
+    if triple.startswith(("aarch64-", "x86_64-")):
+        cpu = "baseline"
     try:
         version = metadata.version("ziglang")
     except metadata.PackageNotFoundError:
