@@ -6,38 +6,55 @@ from torch import nn
 
 from edgeconv.export import export
 from edgeconv.frontend import load_source
-from edgeconv.inspection import inspect_model, totals
+from edgeconv.inspection import Layer, inspect_model, totals
+
+CASES = {
+    "full": (nn.Conv2d(4, 8, 3), (1, 4, 6, 6), "dense", 8 * 16 * 36, 8 * 36 + 8),
+    "mix": (nn.Conv2d(4, 8, 1, bias=False), (2, 4, 5, 5), "pointwise", 2 * 8 * 25 * 4, 32),
+    "each": (nn.Conv2d(4, 4, 3, groups=4), (1, 4, 6, 6), "depthwise", 4 * 16 * 9, 40),
+    "each_twice": (nn.Conv2d(4, 8, 3, groups=4), (1, 4, 6, 6), "depthwise", 8 * 16 * 9, 80),
+    "halves": (nn.Conv2d(4, 8, 3, groups=2), (1, 4, 6, 6), "grouped", 8 * 16 * 18, 8 * 18 + 8),
+    "gaps": (nn.Conv2d(4, 8, 3, dilation=2), (1, 4, 6, 6), "dilated", 8 * 4 * 36, 8 * 36 + 8),
+    "volume": (nn.Conv3d(2, 3, 2), (1, 2, 3, 3, 3), "3d", 3 * 8 * 16, 3 * 16 + 3),
+    "up": (nn.ConvTranspose2d(4, 6, 2, 2), (1, 4, 3, 3), "transposed", 36 * 6 * 4, 96 + 6),
+    "linear": (nn.Linear(5, 3), (2, 5), "gemm", 30, 18),
+    "pool": (nn.MaxPool2d(2), (1, 2, 4, 4), "pool", 0, 0),
+    "relu": (nn.ReLU(), (1, 2, 4, 4), "elementwise", 0, 0),
+    "relu6": (nn.ReLU6(), (1, 2, 4, 4), "elementwise", 0, 0),
+    "softmax": (nn.Softmax(1), (1, 2, 4, 4), "softmax", 0, 0),
+    "flatten": (nn.Flatten(), (1, 2, 4, 4), "movement", 0, 0),
+}
 
 
-@pytest.mark.parametrize(
-    ("layer", "shape", "family", "macs", "parameters"),
-    [
-        (nn.Conv2d(4, 8, 3), (1, 4, 6, 6), "dense", 8 * 16 * 36, 8 * 36 + 8),
-        (nn.Conv2d(4, 8, 1, bias=False), (2, 4, 5, 5), "pointwise", 2 * 8 * 25 * 4, 32),
-        (nn.Conv2d(4, 4, 3, groups=4), (1, 4, 6, 6), "depthwise", 4 * 16 * 9, 40),
-        (nn.Conv2d(4, 8, 3, groups=4), (1, 4, 6, 6), "depthwise", 8 * 16 * 9, 80),
-        (nn.Conv2d(4, 8, 3, groups=2), (1, 4, 6, 6), "grouped", 8 * 16 * 18, 8 * 18 + 8),
-        (nn.Conv2d(4, 8, 3, dilation=2), (1, 4, 6, 6), "dilated", 8 * 4 * 36, 8 * 36 + 8),
-        (nn.Conv3d(2, 3, 2), (1, 2, 3, 3, 3), "3d", 3 * 8 * 16, 3 * 16 + 3),
-        (nn.ConvTranspose2d(4, 6, 2, 2), (1, 4, 3, 3), "transposed", 36 * 6 * 4, 96 + 6),
-        (nn.Linear(5, 3), (2, 5), "gemm", 30, 18),
-        (nn.MaxPool2d(2), (1, 2, 4, 4), "pool", 0, 0),
-        (nn.ReLU(), (1, 2, 4, 4), "elementwise", 0, 0),
-        (nn.ReLU6(), (1, 2, 4, 4), "elementwise", 0, 0),
-        (nn.Softmax(1), (1, 2, 4, 4), "softmax", 0, 0),
-        (nn.Flatten(), (1, 2, 4, 4), "movement", 0, 0),
-    ],
-    ids=lambda value: value if isinstance(value, str) else None,
-)
-def test_one_layer(layer: nn.Module, shape: tuple, family: str, macs: int, parameters: int) -> None:
-    model = export(load_source(layer, example_inputs=torch.ones(shape))).model
-    (described,) = inspect_model(model)
-    assert (described.family, described.macs, described.parameters) == (family, macs, parameters)
-    assert described.inputs == (shape,)
+class SideBySide(nn.Module):
+    """Every layer on its own input: one export describes them all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict({name: case[0] for name, case in CASES.items()})
+
+    def forward(self, *inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        named = zip(self.layers.items(), inputs, strict=True)
+        return {name: layer(x) for (name, layer), x in named}
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, Layer]:
+    examples = [torch.ones(shape) for _, shape, *_ in CASES.values()]
+    exported = export(load_source(SideBySide(), example_inputs=examples))
+    return {layer.name: layer for layer in inspect_model(exported.model)}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_layer(name: str, described: dict[str, Layer]) -> None:
+    module, shape, family, macs, parameters = CASES[name]
+    layer = described[f"layers.{name}"]
+    assert (layer.family, layer.macs, layer.parameters) == (family, macs, parameters)
+    assert layer.inputs == (shape,)
     with torch.no_grad():
-        output = layer(torch.ones(shape))
-    assert described.outputs == (tuple(output.shape),)
-    assert described.output_bytes == output.numel() * 4
+        output = module(torch.ones(shape))
+    assert layer.outputs == (tuple(output.shape),)
+    assert layer.output_bytes == output.numel() * 4
 
 
 def test_deformable_convolution() -> None:
