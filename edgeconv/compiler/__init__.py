@@ -1,0 +1,1 @@
+"""From a checked ONNX model to an artifact."""

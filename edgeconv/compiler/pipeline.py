@@ -14,7 +14,7 @@ from edgeconv.compiler.dump import Dump
 from edgeconv.compiler.graph import Graph
 from edgeconv.compiler.importer import import_onnx
 from edgeconv.compiler.link import Emit, link
-from edgeconv.compiler.passes import blocked_layout, fold_scale_shift, fuse, legalize
+from edgeconv.compiler.passes import blocked_layout, fold_scale_shift, fuse, legalize, own_outputs
 from edgeconv.compiler.planner import kernel_functions, plan_graph
 from edgeconv.compiler.schedules.machine import Machine
 from edgeconv.export import Exported, tolerance
@@ -33,7 +33,7 @@ def passes(target: Target) -> list[Callable[[Graph], Graph]]:
     def blocked(graph: Graph) -> Graph:
         return blocked_layout(graph, machine)
 
-    return [fold_scale_shift, blocked, legalize, fuse]
+    return [fold_scale_shift, blocked, own_outputs, legalize, fuse]
 
 
 def compile_exported(
@@ -98,7 +98,12 @@ def compile_exported(
     )
     report("link", 1, 1)
     return _assemble(
-        exported, target, planned.plan, {**linked, "weights.bin": weights}, threads, emit
+        exported,
+        target,
+        planned.plan,
+        {**linked, "weights.bin": weights},
+        threads=threads,
+        emit=emit,
     )
 
 
@@ -107,6 +112,7 @@ def _assemble(
     target: Target,
     plan: Plan,
     entries: dict[str, bytes],
+    *,
     threads: int,
     emit: Emit,
 ) -> Artifact:

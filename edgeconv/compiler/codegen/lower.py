@@ -105,7 +105,8 @@ def _with_bare_pointers(function: tirx.PrimFunc) -> tirx.PrimFunc:
 
 def _bytes(buffer: Any) -> int:
     dtype = tvm.DataType(str(buffer.dtype))
-    return prod(int(extent) for extent in buffer.shape) * dtype.bits * dtype.lanes // 8
+    elements = prod(int(extent) for extent in buffer.shape)
+    return int(elements * dtype.bits * dtype.lanes // 8)
 
 
 class _Allocations:

@@ -54,6 +54,7 @@ class WorkerPool:
         ]
 
     def __enter__(self) -> WorkerPool:
+        """Return the pool; leaving it ends the workers."""
         return self
 
     def __exit__(
@@ -62,6 +63,7 @@ class WorkerPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """End the workers, whatever they are doing."""
         for process in self._processes:
             process.kill()
             process.wait()

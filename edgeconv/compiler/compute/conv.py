@@ -19,6 +19,7 @@ def conv_blocked(
     data: te.Tensor,
     weight: te.Tensor,
     window: Window,
+    *,
     groups: int,
     size: Sequence[int],
     columns: int,
@@ -55,7 +56,7 @@ def conv_blocked(
 
     conv = te.compute((batch, out_blocks, *size[:-1], columns, out_block), element, name="conv")
     shape = (batch, out_blocks, *size, out_block)
-    return te.compute(shape, lambda *index: conv(*index), name="crop")
+    return te.compute(shape, conv, name="crop")
 
 
 def depthwise_blocked(data: te.Tensor, weight: te.Tensor, window: Window) -> te.Tensor:
@@ -88,6 +89,7 @@ def conv_plain(
     data: te.Tensor,
     weight: te.Tensor,
     window: Window,
+    *,
     groups: int,
     size: Sequence[int],
     columns: int,
@@ -119,4 +121,4 @@ def conv_plain(
         )
 
     conv = te.compute((batch, out_channels, *size[:-1], columns), element, name="conv_plain")
-    return te.compute((batch, out_channels, *size), lambda *index: conv(*index), name="crop")
+    return te.compute((batch, out_channels, *size), conv, name="crop")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
+from typing import Any
 
 from tvm import te, tirx
 
@@ -23,7 +24,7 @@ def _output_shape(data: te.Tensor, window: Window) -> list[int]:
     ]
 
 
-def _pool(data: te.Tensor, window: Window, reduce: object, fill: float) -> te.Tensor:
+def _pool(data: te.Tensor, window: Window, reduce: Callable[..., Any], fill: float) -> te.Tensor:
     source = padded(data, window, FIRST_SPATIAL_AXIS, fill)
     taps = kernel_axes(window)
     last = FIRST_SPATIAL_AXIS + len(taps)

@@ -54,7 +54,9 @@ def padded(data: te.Tensor, window: Window, first: int, fill: float = 0.0) -> te
     return pad_spatial(data, window.pad_before, window.pad_after, first, fill)
 
 
-def tap_positions(window: Window, axes: Sequence[tirx.Var], taps: Sequence[te.IterVar]) -> list[object]:
+def tap_positions(
+    window: Window, axes: Sequence[tirx.Var], taps: Sequence[te.IterVar]
+) -> list[object]:
     """Return the input position of each spatial axis at output position `axes` and tap `taps`."""
     return [
         axis * stride + tap * dilation
@@ -65,4 +67,5 @@ def tap_positions(window: Window, axes: Sequence[tirx.Var], taps: Sequence[te.It
 
 
 def kernel_axes(window: Window) -> list[te.IterVar]:
+    """Return one reduction axis per axis of the kernel."""
     return [te.reduce_axis((0, k), name=f"k{i}") for i, k in enumerate(window.kernel)]

@@ -34,9 +34,7 @@ def read_nodes(model: onnx.ModelProto) -> list[Node]:
     for node in graph.node:
         if node.op_type == "Constant":
             constants[node.output[0]] = _constant_value(node)
-    shapes = {
-        info.name: _shape(info) for info in [*graph.input, *graph.value_info, *graph.output]
-    }
+    shapes = {info.name: _shape(info) for info in [*graph.input, *graph.value_info, *graph.output]}
     return [
         Node(
             name=node.name or f"{node.op_type}_{index}",
@@ -146,17 +144,24 @@ class _Builder:
             self._expressions[name] = relax.const(constant, str(constant.dtype))
         return self._expressions[name]
 
-
     def _emit(self, node: Node) -> None:
         self._constants = node.constants
         arguments = [self._expression(name) if name else None for name in node.inputs]
         result = CONVERTERS[node.op].convert(self._builder, node, arguments)
-        results = list(result) if isinstance(result, (list, tuple, relax.Tuple)) else [result]
-        for name, expression in zip(node.outputs, results, strict=False):
+        results = self._unpacked(result) if len(node.outputs) > 1 else [result]
+        for name, expression in zip(node.outputs, results, strict=True):
             if not name:
                 continue
             variable = self._builder.emit(expression, self._variable_name(name))
             self._record(variable, name, (node.name,))
+
+    def _unpacked(self, result: relax.Expr) -> list[relax.Expr]:
+        """Return the fields of a tuple."""
+        result = self._builder.normalize(result)
+        if isinstance(result, relax.Tuple):
+            return list(result.fields)
+        bound = self._builder.emit(result)
+        return [relax.TupleGetItem(bound, i) for i in range(len(bound.ty.fields))]
 
     def _record(self, variable: relax.Var, name: str, layers: tuple[str, ...]) -> None:
         self._expressions[name] = variable

@@ -67,9 +67,7 @@ def _convert_batch_norm(
     offset = shift - mean * factor
     shape = (1, -1, *(1,) * (node.rank() - 2))
     scaled = relax.op.multiply(arguments[0], _constant(factor.reshape(shape).astype(np.float32)))
-    return relax.op.add(
-        builder.emit(scaled), _constant(offset.reshape(shape).astype(np.float32))
-    )
+    return relax.op.add(builder.emit(scaled), _constant(offset.reshape(shape).astype(np.float32)))
 
 
 CONVERTERS = {

@@ -4,5 +4,6 @@ from edgeconv.compiler.passes.blocked_layout import blocked_layout
 from edgeconv.compiler.passes.fold_scale_shift import fold_scale_shift
 from edgeconv.compiler.passes.fuse import CALL_TIR, fuse
 from edgeconv.compiler.passes.legalize import ALIASING, legalize
+from edgeconv.compiler.passes.own_outputs import own_outputs
 
-__all__ = ["ALIASING", "CALL_TIR", "blocked_layout", "fold_scale_shift", "fuse", "legalize"]
+__all__ = ["ALIASING", "CALL_TIR", "blocked_layout", "fold_scale_shift", "fuse", "legalize", "own_outputs"]

@@ -8,19 +8,19 @@ Constant weights are packed here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
-import numpy as np
 import tvm
 from tvm import relax, te
 
 from edgeconv.compiler.compute.conv import conv_blocked, conv_plain, depthwise_blocked
-from edgeconv.compiler.compute.layout import block_channels, copy, pad_spatial, unblock_channels
+from edgeconv.compiler.compute.layout import block_channels, pad_spatial, unblock_channels
 from edgeconv.compiler.compute.matmul import matmul_packed
 from edgeconv.compiler.compute.pool import average_pool, global_average_pool, max_pool
 from edgeconv.compiler.compute.window import Window
 from edgeconv.compiler.graph import Graph, Value
+from edgeconv.compiler.passes.conv_call import Convolution, read_conv, read_window
 from edgeconv.compiler.passes.elementwise import ELEMENTWISE
 from edgeconv.compiler.passes.packing import (
     Array,
@@ -56,41 +56,9 @@ def blocked_layout(graph: Graph, machine: Machine) -> Graph:
         for var, value in bindings_of(graph.main):
             if not isinstance(value, relax.Tuple):
                 layout.visit(var, value)
-        return layout.results(output_tuple(graph.main))
+        return [layout.as_plain(output) for output in output_tuple(graph.main)]
 
     return replace(tables, module=rebuild(graph.module, body))
-
-
-@dataclass(frozen=True)
-class _Conv:
-    """A convolution call, read."""
-
-    data: relax.Var
-    weight: Array
-    window: Window
-    groups: int
-    size: tuple[int, ...]
-
-    @property
-    def out_channels(self) -> int:
-        return int(self.weight.shape[0])
-
-    @property
-    def in_channels(self) -> int:
-        return int(self.weight.shape[1]) * self.groups
-
-    def fits_blocks(self, machine: Machine) -> bool:
-        """Whether channel blocks never cross a group."""
-        if self.groups == 1:
-            return True
-        inputs, outputs = self.in_channels, self.out_channels
-        return (inputs // self.groups) % channel_block(inputs, machine) == 0 and (
-            outputs // self.groups
-        ) % channel_block(outputs, machine) == 0
-
-    @property
-    def is_depthwise(self) -> bool:
-        return self.groups > 1 and self.groups == self.in_channels == self.out_channels
 
 
 class _Layout:
@@ -114,42 +82,34 @@ class _Layout:
             self._global_pool(var, value)
         elif name == "relax.matmul":
             self._matmul(var, value)
-        elif name == "relax.concat" and self._concat_blocked(var, value):
-            return
-        elif name in ELEMENTWISE and self._elementwise_blocked(var, value):
-            return
         elif isinstance(value, relax.Var):
             self._alias(var, value)
-        else:
-            self._emit(var, substitute(value, self._plain))
+        elif not self._emit_blocked(var, name, value):
+            self._emit(var, substitute(value, self.as_plain))
 
-    def results(self, outputs: list[relax.Expr]) -> list[relax.Expr]:
-        """Return the outputs as plain tensors that each some step of their own writes."""
-        results: list[relax.Expr] = []
-        seen = {parameter.name for parameter in self.tables.main.params}
-        for output in outputs:
-            expression = self._plain(output)
-            if not isinstance(expression, relax.Var) or expression.name in seen:
-                expression = self.builder.emit(
-                    self._call(copy, [expression]), f"output_{len(results)}"
-                )
-            seen.add(expression.name)
-            results.append(expression)
-        return results
+    def _emit_blocked(self, var: relax.Var, name: str, value: relax.Expr) -> bool:
+        """Emit an operator that can work on blocked inputs; return False where it cannot."""
+        if name == "relax.concat":
+            return self._concat_blocked(var, value)
+        return name in ELEMENTWISE and self._elementwise_blocked(var, value)
 
     def _call(
-        self, compute: Callable[..., te.Tensor], tensors: list[relax.Expr], *options: object
+        self,
+        compute: Callable[..., te.Tensor],
+        tensors: list[relax.Expr],
+        *options: object,
+        **keywords: object,
     ) -> tvm.ir.Call:
-        """Return a call of a TIR function that computes `compute(*tensors, *options)`."""
+        """Return a call of a TIR function that computes `compute(*tensors, ...)`."""
         return self.builder.call_te(
-            lambda *arguments: compute(*arguments, *options),
+            lambda *arguments: compute(*arguments, *options, **keywords),
             *tensors,
             primfunc_name_hint=compute.__name__,
         )
 
     # Forms of a tensor.
 
-    def _plain(self, expression: relax.Expr) -> relax.Expr:
+    def as_plain(self, expression: relax.Expr) -> relax.Expr:
         """Return the plain form of an old expression, converting it where needed."""
         if not isinstance(expression, relax.Var):
             return expression
@@ -198,11 +158,9 @@ class _Layout:
     # Convolutions.
 
     def _conv(self, var: relax.Var, call: tvm.ir.Call) -> None:
-        conv = _read_conv(call, shape_of(var))
+        conv = read_conv(call, shape_of(var))
         taps = conv.window.taps
-        self.tables.macs[var.name] = (
-            prod(shape_of(var)) * taps * (conv.in_channels // conv.groups)
-        )
+        self.tables.macs[var.name] = prod(shape_of(var)) * taps * (conv.in_channels // conv.groups)
         if conv.is_depthwise:
             self.tables.families[var.name] = "depthwise"
             self._depthwise(var, conv)
@@ -213,14 +171,14 @@ class _Layout:
             self.tables.families[var.name] = "grouped"
             self._grouped(var, conv)
 
-    def _depthwise(self, var: relax.Var, conv: _Conv) -> None:
+    def _depthwise(self, var: relax.Var, conv: Convolution) -> None:
         data = self._as_blocked(conv.data)
         block = shape_of(data)[-1]
         weight = relax.const(pack_depthwise_weight(conv.weight, block), "float32")
         call = self._call(depthwise_blocked, [data, weight], conv.window)
         self._emit(var, call, block)
 
-    def _dense(self, var: relax.Var, conv: _Conv) -> None:
+    def _dense(self, var: relax.Var, conv: Convolution) -> None:
         block = channel_block(conv.out_channels, self.machine)
         data = self._conv_input(conv)
         blocks = -(-conv.out_channels // block) // conv.groups
@@ -229,11 +187,16 @@ class _Layout:
         data = self._padded(var, data, conv.window, columns)
         weight = relax.const(pack_conv_weight(conv.weight, block), "float32")
         call = self._call(
-            conv_blocked, [data, weight], conv.window, conv.groups, conv.size, columns
+            conv_blocked,
+            [data, weight],
+            conv.window,
+            groups=conv.groups,
+            size=conv.size,
+            columns=columns,
         )
         self._emit(var, call, block)
 
-    def _conv_input(self, conv: _Conv) -> relax.Expr:
+    def _conv_input(self, conv: Convolution) -> relax.Expr:
         """Return blocked input; few plain channels are read as blocks of one."""
         data = conv.data
         few = conv.in_channels < self.machine.lanes and conv.groups == 1
@@ -244,18 +207,21 @@ class _Layout:
             relax.op.reshape(plain, (*shape_of(plain), 1)), f"{data.name}_unit_blocks"
         )
 
-    def _grouped(self, var: relax.Var, conv: _Conv) -> None:
+    def _grouped(self, var: relax.Var, conv: Convolution) -> None:
         columns = round_up(conv.size[-1], self.machine.lanes)
-        data = self._padded(var, self._plain(conv.data), conv.window, columns)
+        data = self._padded(var, self.as_plain(conv.data), conv.window, columns)
         weight = relax.const(conv.weight, "float32")
         call = self._call(
-            conv_plain, [data, weight], conv.window, conv.groups, conv.size, columns
+            conv_plain,
+            [data, weight],
+            conv.window,
+            groups=conv.groups,
+            size=conv.size,
+            columns=columns,
         )
         self._emit(var, call)
 
-    def _padded(
-        self, var: relax.Var, data: relax.Expr, window: Window, columns: int
-    ) -> relax.Expr:
+    def _padded(self, var: relax.Var, data: relax.Expr, window: Window, columns: int) -> relax.Expr:
         """Pad `data` as the window asks, and to the right as far as `columns` outputs read."""
         rank = len(window.kernel)
         width = shape_of(data)[1 + rank]
@@ -272,7 +238,7 @@ class _Layout:
     def _matmul(self, var: relax.Var, call: tvm.ir.Call) -> None:
         weight = constant_of(call.args[1])
         assert weight is not None, "the importer refuses computed weights"
-        data = self._plain(call.args[0])
+        data = self.as_plain(call.args[0])
         rows = shape_of(data)[-2]
         # With few rows the accumulators of several vectors hide the latency of one.
         tile = self.machine.lanes * (4 if rows < 4 else 1)
@@ -285,7 +251,7 @@ class _Layout:
 
     def _pool(self, var: relax.Var, call: tvm.ir.Call) -> None:
         attrs = call.attrs
-        window = _window(attrs.pool_size, attrs)
+        window = read_window(attrs.pool_size, attrs)
         self.tables.families[var.name] = "pool"
         data, block = self._either(call.args[0])
         if op_name(call).startswith("relax.nn.max_pool"):
@@ -311,7 +277,7 @@ class _Layout:
         if data.name in self.blocked:
             blocked = self.blocked[data.name]
             return blocked, shape_of(blocked)[-1]
-        return self._plain(data), 0
+        return self.as_plain(data), 0
 
     # Operators that follow the layout of their inputs.
 
@@ -335,19 +301,14 @@ class _Layout:
         """Return an operand that broadcasts against a blocked tensor of `shape`, or None."""
         constant = constant_of(argument)
         if constant is not None:
-            aligned = constant.reshape((1,) * (len(shape) - constant.ndim) + constant.shape)
-            if aligned.size == 1:
-                return argument
-            if aligned.shape[1] == shape[1]:
-                return relax.const(pack_channels(aligned, block), str(constant.dtype))
-            return relax.const(aligned[..., None], str(constant.dtype))
+            return _blocked_constant(constant, shape, block)
         if not isinstance(argument, relax.Var):
             return argument
         size = shape_of(argument)
         if len(size) != len(shape):
             return None
         if size[1] == 1 and shape[1] != 1:
-            view = relax.op.reshape(self._plain(argument), (*size, 1))
+            view = relax.op.reshape(self.as_plain(argument), (*size, 1))
             return self.builder.emit(view, f"{argument.name}_unit_blocks")
         blocked = self._as_blocked(argument)
         return blocked if shape_of(blocked)[-1] == block else None
@@ -368,25 +329,13 @@ class _Layout:
         return True
 
 
-def _read_conv(call: tvm.ir.Call, shape: tuple[int, ...]) -> _Conv:
-    weight = constant_of(call.args[1])
-    assert weight is not None, "the importer refuses computed weights"
-    return _Conv(
-        data=call.args[0],
-        weight=np.asarray(weight),
-        window=_window(weight.shape[2:], call.attrs),
-        groups=int(call.attrs.groups),
-        size=shape[2:],
-    )
-
-
-def _window(kernel: tuple[int, ...], attrs: object) -> Window:
-    rank = len(kernel)
-    padding = [int(p) for p in attrs.padding]
-    return Window(
-        kernel=tuple(int(k) for k in kernel),
-        stride=tuple(int(s) for s in attrs.strides),
-        pad_before=tuple(padding[:rank]),
-        pad_after=tuple(padding[rank:]),
-        dilation=tuple(int(d) for d in attrs.dilation),
-    )
+def _blocked_constant(constant: Array, shape: tuple[int, ...], block: int) -> relax.Expr:
+    """Return a constant in a form that broadcasts against a blocked tensor of `shape`."""
+    aligned = constant.reshape((1,) * (len(shape) - constant.ndim) + constant.shape)
+    if aligned.size == 1:
+        packed = aligned.reshape(())
+    elif aligned.shape[1] == shape[1]:
+        packed = pack_channels(aligned, block)
+    else:
+        packed = aligned[..., None]
+    return relax.const(packed, str(constant.dtype))

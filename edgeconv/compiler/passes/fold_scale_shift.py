@@ -77,7 +77,9 @@ class _Folded:
         self.bias = bias
         self.members = members
 
-    def emit(self, builder: relax.BlockBuilder, name: str, current: Callable[[relax.Expr], relax.Expr]) -> relax.Expr:
+    def emit(
+        self, builder: relax.BlockBuilder, name: str, current: Callable[[relax.Expr], relax.Expr]
+    ) -> relax.Expr:
         weight = relax.const(self.weight.astype(np.float32), "float32")
         call = tvm.ir.Call(self.call.op, [current(self.call.args[0]), weight], self.call.attrs)
         if self.bias is None:

@@ -126,9 +126,7 @@ def _pattern(module: tvm.IRModule, call: tvm.ir.Call) -> int:
     return int(module[call.args[0]].attrs["op_pattern"])
 
 
-def _joins(
-    module: tvm.IRModule, reader: tuple[relax.Var, relax.Expr], produced: relax.Var
-) -> bool:
+def _joins(module: tvm.IRModule, reader: tuple[relax.Var, relax.Expr], produced: relax.Var) -> bool:
     """Whether `reader` can be computed in the loop that produces `produced`."""
     var, value = reader
     return (

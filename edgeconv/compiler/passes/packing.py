@@ -37,7 +37,8 @@ def pack_conv_weight(weight: Array, block: int) -> Array:
 def pack_depthwise_weight(weight: Array, block: int) -> Array:
     """(C, 1, *kernel) to (ceil(C/block), *kernel, block)."""
     channels, _, *kernel = weight.shape
-    return pack_channels(weight.reshape(1, channels, *kernel), block)[0]
+    packed: Array = pack_channels(weight.reshape(1, channels, *kernel), block)[0]
+    return packed
 
 
 def pack_matmul_weight(weight: Array, tile: int) -> Array:

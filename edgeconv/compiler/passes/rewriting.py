@@ -20,7 +20,7 @@ def bindings_of(function: relax.Function) -> Bindings:
 
 def output_tuple(function: relax.Function) -> list[relax.Expr]:
     """Return the function's results."""
-    bound = dict((var.name, value) for var, value in bindings_of(function))
+    bound = {var.name: value for var, value in bindings_of(function)}
     result = function.body.body
     while isinstance(result, relax.Var) and isinstance(
         bound.get(result.name), (relax.Tuple, relax.Var)
@@ -72,8 +72,7 @@ def substitute(value: relax.Expr, replace: Callable[[relax.Expr], relax.Expr]) -
     """Return `value` with every tensor that it reads replaced."""
     if isinstance(value, tvm.ir.Call):
         arguments = [
-            substitute(a, replace) if isinstance(a, relax.Tuple) else replace(a)
-            for a in value.args
+            substitute(a, replace) if isinstance(a, relax.Tuple) else replace(a) for a in value.args
         ]
         return tvm.ir.Call(value.op, arguments, value.attrs, value.ty_args)
     if isinstance(value, relax.Tuple):

@@ -131,7 +131,9 @@ class _Planner:
             steps=tuple(steps),
             arena_bytes=arena.bytes,
             arena_lower_bound=arena.lower_bound,
-            scratch_bytes=max((kernel.scratch_bytes for kernel in self._kernels.values()), default=0),
+            scratch_bytes=max(
+                (kernel.scratch_bytes for kernel in self._kernels.values()), default=0
+            ),
             weights_bytes=len(self._weights),
         )
         return Planned(plan, bytes(self._weights))

@@ -1,0 +1,1 @@
+"""TIR schedules: one rule per kernel family, and the registry that picks them."""

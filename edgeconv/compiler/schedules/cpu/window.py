@@ -71,9 +71,7 @@ def _is_lane(sch: s_tir.Schedule, loop: object, machine: Machine) -> bool:
     return extent(sch, loop) in (4, 8, 16) and extent(sch, loop) <= machine.lanes
 
 
-def _band_rows(
-    sch: s_tir.Schedule, rows: list[object], column: object, machine: Machine
-) -> int:
+def _band_rows(sch: s_tir.Schedule, rows: list[object], column: object, machine: Machine) -> int:
     """Return how many rows of output keep a band of input within half the first-level cache."""
     row = prod(extent(sch, loop) for loop in [*rows[1:], column]) * machine.lanes * FLOAT_BYTES
     return max(1, machine.l1_bytes // 2 // row)

@@ -1,0 +1,79 @@
+"""Builds small ONNX models, compiles them for this machine and runs them in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edgeconv.artifact import Artifact
+from edgeconv.compiler.link import Emit
+from edgeconv.compiler.pipeline import compile_exported
+from edgeconv.export import Exported, GoldenCase, reference_values
+from edgeconv.runtime import Model
+from edgeconv.target import load_target
+
+Arrays = dict[str, np.ndarray]
+
+
+def graph_model(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Mapping[str, np.ndarray],
+    outputs: Sequence[str],
+    constants: Mapping[str, np.ndarray] | None = None,
+    opset: int = 20,
+) -> onnx.ModelProto:
+    """Return a checked model with inferred shapes."""
+    graph = helper.make_graph(
+        list(nodes),
+        "graph",
+        [
+            helper.make_tensor_value_info(
+                name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+            )
+            for name, array in inputs.items()
+        ],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [numpy_helper.from_array(array, name) for name, array in (constants or {}).items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    onnx.checker.check_model(model)
+    return model
+
+
+def exported(model: onnx.ModelProto, inputs: Arrays) -> Exported:
+    """Return `model` with ONNX Runtime's outputs for `inputs` as its golden case."""
+    names = [value.name for value in model.graph.output]
+    outputs = reference_values(model, inputs, names)
+    return Exported("graph", "test", model, (GoldenCase("test", inputs, outputs),))
+
+
+def compile_model(model: onnx.ModelProto, inputs: Arrays, target: str = "host") -> Artifact:
+    """Compile with a shared library on this machine, a runner elsewhere."""
+    emit = Emit.LIB if target == "host" else Emit.EXE
+    return compile_exported(exported(model, inputs), load_target(target), emit=emit)
+
+
+def run_model(model: onnx.ModelProto, inputs: Arrays, threads: int = 1) -> Arrays:
+    """Compile for this machine and run once."""
+    artifact = compile_model(model, inputs)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.edge"
+        artifact.save(path)
+        with Model(path, threads=threads) as loaded:
+            return loaded.run(inputs)
+
+
+def assert_close(got: Any, want: Any, length: int, name: str = "") -> None:
+    """Compare within the rounding error of sums of `length` products."""
+    got, want = np.asarray(got), np.asarray(want)
+    assert got.shape == want.shape, name
+    bound = np.finfo(np.float32).eps * 4 * max(length, 1) ** 0.5 * max(1e-30, np.abs(want).max())
+    error = np.abs(got - want).max() if want.size else 0.0
+    assert error <= bound, f"{name}: error {error:.3g} is beyond {bound:.3g}"

@@ -1,0 +1,160 @@
+"""Convolution against PyTorch over random shapes and attributes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import helper
+
+from edgeconv.devices import open_session
+from onnx_graphs import assert_close, compile_model, graph_model, run_model
+
+FUNCTIONS = {
+    1: torch.nn.functional.conv1d,
+    2: torch.nn.functional.conv2d,
+    3: torch.nn.functional.conv3d,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    batch: int
+    channels: int
+    out_channels: int
+    groups: int
+    size: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pads: tuple[int, ...]
+    bias: bool
+    activation: str | None = None
+
+    @property
+    def length(self) -> int:
+        return self.channels // self.groups * int(np.prod(self.kernel))
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    rank = draw(st.sampled_from([1, 2, 2, 2, 3]))
+    kind = draw(st.sampled_from(["dense", "depthwise", "grouped", "multiplier"]))
+    groups = 1 if kind == "dense" else draw(st.integers(2, 20))
+    per_group = 1 if kind in ("depthwise", "multiplier") else draw(st.integers(1, 20))
+    out_per_group = 1 if kind == "depthwise" else draw(st.integers(1, 20 if groups == 1 else 9))
+
+    def each(low: int, high: int, count: int = rank) -> tuple[int, ...]:
+        return tuple(draw(st.integers(low, high)) for _ in range(count))
+
+    kernel, dilation = each(1, 5 if rank < 3 else 3), each(1, 3)
+    pads = each(0, 3, 2 * rank)
+    spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    size = tuple(
+        draw(st.integers(max(1, span - before - after), span + (20 if rank < 3 else 6)))
+        for span, before, after in zip(spans, pads[:rank], pads[rank:], strict=True)
+    )
+    return Case(
+        batch=draw(st.integers(1, 3)),
+        channels=groups * per_group,
+        out_channels=groups * out_per_group,
+        groups=groups,
+        size=size,
+        kernel=kernel,
+        stride=each(1, 3),
+        dilation=dilation,
+        pads=pads,
+        bias=draw(st.booleans()),
+        activation=draw(st.sampled_from([None, "Relu"])),
+    )
+
+
+def build(cases: list[Case], seed: int = 0):
+    """Return one model that holds every case side by side, its inputs and PyTorch's outputs."""
+    random = np.random.default_rng(seed)
+    nodes, inputs, constants, want = [], {}, {}, {}
+    for i, case in enumerate(cases):
+        shape = (case.batch, case.channels, *case.size)
+        weight_shape = (case.out_channels, case.channels // case.groups, *case.kernel)
+        x = inputs[f"x{i}"] = random.standard_normal(shape, np.float32)
+        w = constants[f"w{i}"] = random.standard_normal(weight_shape, np.float32)
+        names = [f"x{i}", f"w{i}"]
+        b = None
+        if case.bias:
+            b = constants[f"b{i}"] = random.standard_normal(case.out_channels, np.float32)
+            names.append(f"b{i}")
+        result = f"y{i}" if case.activation is None else f"c{i}"
+        nodes.append(
+            helper.make_node(
+                "Conv",
+                names,
+                [result],
+                name=f"conv{i}",
+                group=case.groups,
+                strides=case.stride,
+                dilations=case.dilation,
+                pads=case.pads,
+            )
+        )
+        if case.activation:
+            nodes.append(helper.make_node(case.activation, [result], [f"y{i}"], name=f"act{i}"))
+        want[f"y{i}"] = reference(case, x, w, b)
+    return graph_model(nodes, inputs, list(want), constants), inputs, want
+
+
+def reference(case: Case, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
+    rank = len(case.size)
+    # torch pads from the last axis to the first.
+    pairs = zip(case.pads[:rank][::-1], case.pads[rank:][::-1], strict=True)
+    padded = torch.nn.functional.pad(torch.from_numpy(x), [p for pair in pairs for p in pair])
+    result = FUNCTIONS[rank](
+        padded,
+        torch.from_numpy(w),
+        None if b is None else torch.from_numpy(b),
+        stride=case.stride,
+        dilation=case.dilation,
+        groups=case.groups,
+    )
+    return (result.relu() if case.activation == "Relu" else result).numpy()
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(cases(), min_size=4, max_size=6), st.sampled_from([1, 2]))
+def test_convolution_equals_pytorch(drawn: list[Case], threads: int) -> None:
+    model, inputs, want = build(drawn)
+    got = run_model(model, inputs, threads)
+    for i, case in enumerate(drawn):
+        assert_close(got[f"y{i}"], want[f"y{i}"], case.length, str(case))
+
+
+AWKWARD = [
+    Case(1, 3, 8, 1, (9, 13), (3, 3), (2, 2), (1, 1), (0, 1, 1, 2), True, "Relu"),
+    Case(2, 17, 19, 1, (7, 5), (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), True),
+    Case(1, 18, 18, 18, (11, 10), (5, 5), (2, 1), (1, 2), (2, 4, 1, 3), False, "Relu"),
+    Case(2, 12, 24, 3, (8, 9), (3, 2), (1, 2), (1, 1), (1, 0, 1, 1), True),
+    Case(1, 32, 64, 4, (6, 7), (3, 3), (1, 1), (2, 2), (2, 2, 2, 2), True, "Relu"),
+    Case(1, 8, 16, 8, (6, 31), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), True),
+    Case(1, 16, 40, 1, (5, 101), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), True),
+    Case(1, 5, 7, 1, (37,), (4,), (3,), (2,), (1, 4), True),
+    Case(1, 4, 6, 2, (5, 6, 4), (3, 1, 2), (1, 2, 1), (1, 1, 2), (1, 0, 1, 1, 0, 2), True),
+    Case(1, 1, 1, 1, (1, 1), (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), False),
+]
+
+
+def test_awkward_convolutions_on_this_machine() -> None:
+    model, inputs, want = build(AWKWARD)
+    got = run_model(model, inputs)
+    for i, case in enumerate(AWKWARD):
+        assert_close(got[f"y{i}"], want[f"y{i}"], case.length, str(case))
+
+
+@pytest.mark.parametrize("target", ["rasp4", "rasp2"])
+def test_awkward_convolutions_under_emulation(target: str) -> None:
+    model, inputs, want = build(AWKWARD)
+    got = open_session(compile_model(model, inputs, target), None).run(inputs)
+    for i, case in enumerate(AWKWARD):
+        assert_close(got[f"y{i}"], want[f"y{i}"], case.length, str(case))
