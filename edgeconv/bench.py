@@ -98,7 +98,8 @@ def bench(
     `model`, by default the exported model that compiling left in the cache.
 
     Raises UsageError for senseless numbers, a comparison that is not on this machine itself or
-    lacks the model, ToolchainError where ONNX Runtime is missing, DeviceError where the device fails.
+    lacks the model, ToolchainError where ONNX Runtime is missing, DeviceError where the device
+    fails.
     """
     session = open_session(artifact, device)
     if warmup < 0 or repeat < 1:

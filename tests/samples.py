@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper
 
 from edgeconv.artifact import Artifact, Model, golden_entries, weights_entry
 from edgeconv.plan import Buffer, Plan, Space, Step, Tensor
@@ -78,3 +80,26 @@ def make_artifact(
         golden=["zero", "one"],
         preprocessing={"size": 2},
     )
+
+
+def onnx_model() -> onnx.ModelProto:
+    """The same network as an ONNX model."""
+
+    def value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    two = helper.make_tensor("two", TensorProto.FLOAT, [], [2.0])
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["x", "two"], ["doubled"], name="Mul_0"),
+            helper.make_node("Relu", ["doubled"], ["y"], name="Relu_1"),
+            helper.make_node("ReduceSum", ["y"], ["total"], name="Sum_2", keepdims=0),
+            helper.make_node("Reshape", ["total", "one"], ["z"], name="Reshape_3"),
+        ],
+        "sample",
+        [value("x", SHAPE)],
+        [value("y", SHAPE), value("z", (1,))],
+        [two, helper.make_tensor("one", TensorProto.INT64, [1], [1])],
+        value_info=[value("doubled", SHAPE), value("total", ())],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
