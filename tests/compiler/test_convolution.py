@@ -10,9 +10,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper
+from onnx_graphs import assert_close, compile_model, graph_model, run_model
 
 from edgeconv.devices import open_session
-from onnx_graphs import assert_close, compile_model, graph_model, run_model
 
 FUNCTIONS = {
     1: torch.nn.functional.conv1d,

@@ -6,4 +6,12 @@ from edgeconv.compiler.passes.fuse import CALL_TIR, fuse
 from edgeconv.compiler.passes.legalize import ALIASING, legalize
 from edgeconv.compiler.passes.own_outputs import own_outputs
 
-__all__ = ["ALIASING", "CALL_TIR", "blocked_layout", "fold_scale_shift", "fuse", "legalize", "own_outputs"]
+__all__ = [
+    "ALIASING",
+    "CALL_TIR",
+    "blocked_layout",
+    "fold_scale_shift",
+    "fuse",
+    "legalize",
+    "own_outputs",
+]

@@ -1,0 +1,47 @@
+"""The arena: no two live tensors share a byte."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeconv.compiler.planner.arena import ALIGNMENT, Lifetime, plan_arena
+
+LIFETIMES = st.lists(
+    st.builds(
+        lambda size, first, length: Lifetime(size, first, first + length),
+        st.integers(1, 5000),
+        st.integers(0, 20),
+        st.integers(0, 8),
+    ),
+    max_size=25,
+)
+
+
+@given(LIFETIMES)
+def test_live_tensors_never_overlap(lives: list[Lifetime]) -> None:
+    arena = plan_arena({str(i): life for i, life in enumerate(lives)})
+    spans = [(arena.offsets[str(i)], life) for i, life in enumerate(lives)]
+    for i, (offset, life) in enumerate(spans):
+        assert offset % ALIGNMENT == 0
+        assert offset + life.bytes <= arena.bytes
+        for other_offset, other in spans[i + 1 :]:
+            apart = offset + life.bytes <= other_offset or other_offset + other.bytes <= offset
+            assert apart or not life.overlaps(other)
+
+
+@given(LIFETIMES)
+def test_size_lies_between_the_bound_and_the_sum(lives: list[Lifetime]) -> None:
+    arena = plan_arena({str(i): life for i, life in enumerate(lives)})
+    total = sum(-(-life.bytes // ALIGNMENT) * ALIGNMENT for life in lives)
+    assert arena.lower_bound <= arena.bytes <= total
+
+
+def test_memory_is_used_again() -> None:
+    arena = plan_arena(
+        {"a": Lifetime(640, 0, 1), "b": Lifetime(64, 1, 2), "c": Lifetime(640, 2, 3)}
+    )
+    assert arena.offsets["a"] == arena.offsets["c"]
+    assert arena.bytes == arena.lower_bound == 704
+
+
+def test_no_tensors_need_no_arena() -> None:
+    assert plan_arena({}).bytes == 0

@@ -1,0 +1,90 @@
+"""What is not supported is refused before anything is compiled, with every node's reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import helper
+from onnx_graphs import compile_model, graph_model
+
+from edgeconv.compiler import pipeline
+from edgeconv.compiler.importer import unsupported
+from edgeconv.errors import UnsupportedModelError
+
+X = np.ones((1, 3, 8, 8), np.float32)
+
+
+def refused(op: str, inputs: list[str], constants=None, **attributes) -> str:
+    node = helper.make_node(op, ["x", *inputs], ["y"], name="culprit", **attributes)
+    model = graph_model([node], {"x": X}, ["y"], constants)
+    return unsupported(model)["culprit"]
+
+
+def test_every_refused_node_is_named_before_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "compile_kernels", lambda *a, **k: pytest.fail("compiled"))
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], name="fine"),
+        helper.make_node("LRN", ["a"], ["b"], name="first", size=3),
+        helper.make_node("Hardmax", ["b"], ["y"], name="second"),
+    ]
+    with pytest.raises(UnsupportedModelError) as error:
+        compile_model(graph_model(nodes, {"x": X}, ["y"]), {"x": X})
+    message = str(error.value)
+    assert "2 of 3 operators" in message
+    assert "first (LRN)" in message
+    assert "second (Hardmax)" in message
+    assert "fine" not in message
+
+
+def test_custom_domain_is_refused_by_its_name() -> None:
+    node = helper.make_node("Mystery", ["x"], ["y"], name="culprit", domain="com.example")
+    model = graph_model([helper.make_node("Relu", ["x"], ["y"], name="r")], {"x": X}, ["y"])
+    model.graph.node[0].CopyFrom(node)
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+    assert unsupported(model) == {"culprit": "no converter for this operator"}
+
+
+def test_resize_that_tvm_computes_wrongly_is_refused() -> None:
+    roi, scales = np.array([], np.float32), np.array([1, 1, 1.5, 1.5], np.float32)
+    constants = {"roi": roi, "scales": scales}
+    reason = refused("Resize", ["roi", "scales"], constants, mode="linear")
+    assert "whole numbers" in reason
+    whole = {**constants, "scales": np.array([1, 1, 2, 2], np.float32)}
+    assert "antialias" in refused("Resize", ["roi", "scales"], whole, mode="linear", antialias=1)
+    assert "'cubic'" in refused("Resize", ["roi", "scales"], whole, mode="cubic")
+
+
+def test_computed_weights_are_refused() -> None:
+    weight = np.ones((3, 3, 1, 1), np.float32)
+    nodes = [
+        helper.make_node("Relu", ["w"], ["computed"], name="relu"),
+        helper.make_node("Conv", ["x", "computed"], ["y"], name="culprit"),
+    ]
+    model = graph_model(nodes, {"x": X, "w": weight}, ["y"])
+    assert "computed at run time" in unsupported(model)["culprit"]
+
+
+def test_indices_of_maxima_are_refused() -> None:
+    node = helper.make_node("MaxPool", ["x"], ["y", "i"], name="culprit", kernel_shape=[2, 2])
+    assert "indices" in unsupported(graph_model([node], {"x": X}, ["y"]))["culprit"]
+
+
+def test_dump_holds_every_stage(tmp_path) -> None:
+    from onnx_graphs import exported
+
+    from edgeconv.target import load_target
+
+    weight = np.ones((4, 3, 3, 3), np.float32)
+    node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv")
+    model = graph_model([node], {"x": X}, ["y"], {"w": weight})
+    pipeline.compile_exported(
+        exported(model, {"x": X}), load_target("rasp4"), emit=pipeline.Emit.STATIC, dump=tmp_path
+    )
+    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    assert {"model.onnx", "plan.json", "00_import.relax.py"} <= names
+    assert any(name.endswith("_fuse.relax.py") for name in names)
+    assembly = [p for p in (tmp_path / "kernels").glob("*.s") if "fmla" in p.read_text()]
+    assert assembly, "the convolution for cortex-a72 uses fused multiply-adds"
+    assert len(list((tmp_path / "kernels").glob("*.o"))) == len(
+        list((tmp_path / "kernels").glob("*.tir.py"))
+    )

@@ -1,0 +1,132 @@
+"""Whole networks from the zoo: compiled, run on every kind of target, compared with PyTorch."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from tvm import te, tirx
+
+import edgeconv
+from edgeconv.artifact import Artifact
+from edgeconv.compiler import codegen, pipeline
+from edgeconv.errors import NumericError
+from edgeconv.imaging import demo_photographs, load_batch
+from edgeconv.plan import Space
+from edgeconv.zoo import find, list_models
+
+TINY = [f"zoo:{name}/tiny" for name in list_models()]
+
+
+@cache
+def artifact(model: str, target: str) -> Artifact:
+    return edgeconv.compile(model, target=target)
+
+
+@pytest.mark.parametrize("target", ["host", "rasp4", "rasp2"])
+@pytest.mark.parametrize("model", TINY)
+def test_tiny_network_equals_pytorch(model: str, target: str) -> None:
+    report = artifact(model, target).verify()
+    report.raise_if_failed()
+    assert len(report.outputs) == len(artifact(model, target).manifest.golden)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("model", TINY)
+def test_threads_do_not_change_the_result(model: str, threads: int) -> None:
+    from edgeconv.runtime import Model
+
+    compiled = artifact(model, "host")
+    inputs, _ = compiled.golden_cases()[0]
+    folder = compiled.unpack()
+    with Model(folder) as one, Model(folder, threads=threads) as several:
+        want, got = one.run(inputs), several.run(inputs)
+    for name, array in want.items():
+        np.testing.assert_array_equal(got[name], array)
+
+
+def test_efficientnet_lite0_on_rasp4_names_the_photograph() -> None:
+    _, variant = find("efficientnet_lite0")
+    batch = load_batch([demo_photographs()["chelsea"]], variant.preprocessing)
+    compiled = edgeconv.compile(
+        "zoo:efficientnet_lite0", target="rasp4", golden_inputs=[{"input": batch}]
+    )
+    compiled.verify().raise_if_failed()
+    (logits,) = compiled.golden_cases()[0][1].values()
+    assert compiled.labels[int(logits.argmax())].startswith("Egyptian cat")
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_equal_inputs_give_equal_bytes(model: str) -> None:
+    again = edgeconv.compile(model, target="host")
+    assert again.entries == artifact(model, "host").entries
+    assert again.manifest == artifact(model, "host").manifest
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_every_operand_is_what_was_last_written_there(model: str) -> None:
+    plan = artifact(model, "rasp4").plan
+    written: list[tuple[int, int]] = []
+    for step in plan.steps:
+        operands = [plan.buffers[index] for index in step.inputs]
+        results = [plan.buffers[index] for index in step.outputs]
+        for operand in (b for b in operands if b.space is Space.ARENA):
+            span = (operand.offset, operand.offset + operand.bytes)
+            last = next(w for w in reversed(written) if w[0] < span[1] and span[0] < w[1])
+            assert last == span, f"{step.name}: an operand was overwritten"
+        for result in (b for b in results if b.space is Space.ARENA):
+            span = (result.offset, result.offset + result.bytes)
+            assert span[1] <= plan.arena_bytes
+            assert not any(
+                operand.space is Space.ARENA
+                and operand.offset < span[1]
+                and span[0] < operand.offset + operand.bytes
+                for operand in operands
+            ), f"{step.name}: writes over its operand"
+            written.append(span)
+    assert written
+    assert plan.arena_lower_bound <= plan.arena_bytes
+
+
+def test_every_layer_of_the_model_is_in_the_plan() -> None:
+    compiled = artifact("zoo:mobilenet_v2/tiny", "host")
+    layers = [layer for step in compiled.plan.steps for layer in step.layers]
+    assert len([layer for layer in layers if "depthwise" in layer]) > 3
+    assert sum(step.macs for step in compiled.plan.steps) == compiled.manifest.model.macs
+
+
+def test_per_layer_agrees_everywhere() -> None:
+    report = artifact("zoo:mobilenet_v2/tiny", "host").verify(per_layer=True)
+    report.raise_if_failed()
+    assert report.first_divergence is None
+    assert len(report.steps) > 10
+
+
+def test_planted_wrong_kernel_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = artifact("zoo:mobilenet_v2/tiny", "host")
+    victim = [step for step in good.plan.steps if step.family == "conv"][3]
+
+    def planting(functions, target, **options):
+        compiled = codegen.compile_kernels(functions, target)
+        (name, *_) = [n for n, kernel in compiled.items() if kernel.symbol == victim.kernel]
+        wrong = codegen.compile_kernels({name: constant_result(functions[name])}, target)
+        return {**compiled, **wrong}
+
+    monkeypatch.setattr(pipeline, "compile_kernels", planting)
+    report = edgeconv.compile("zoo:mobilenet_v2/tiny", target="host").verify(per_layer=True)
+    assert not report.passed
+    assert report.first_divergence is not None
+    assert report.first_divergence.step == victim.name
+    with pytest.raises(NumericError, match=victim.name):
+        report.raise_if_failed()
+
+
+def constant_result(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    """Return a function of the same parameters that fills its result with 0.5."""
+    *operands, result = (
+        te.placeholder(tuple(int(size) for size in p.shape), str(p.dtype), p.name)
+        for p in function.params
+    )
+    filled = te.compute(result.shape, lambda *i: tirx.const(0.5, "float32"), name="filled")
+    return te.create_prim_func([*operands, filled])
