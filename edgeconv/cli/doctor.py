@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shutil
@@ -15,9 +16,12 @@ from importlib.util import find_spec
 from rich.text import Text
 
 from edgeconv.cli import console
+from edgeconv.cli.console import bytes_text
 from edgeconv.cli.options import Json, Quiet, Verbose
+from edgeconv.files import cache_dir
 from edgeconv.target import Target, list_targets
 
+CACHE_BYTES = 512 << 20
 _EXTRA = re.compile(r"""extra\s*==\s*['"](\w+)['"]""")
 
 
@@ -28,7 +32,7 @@ class Check:
     Attributes:
         part: what needs it: "base", "compiler", "zoo", "emulator", "device".
         name: the thing.
-        state: "ok", "missing", or "wrong version".
+        state: "ok", "missing", "wrong version", "not writable" or "disk full".
         found: the version or place that was found, else empty.
         remedy: what to type where the state is not "ok".
     """
@@ -42,7 +46,14 @@ class Check:
 
 def doctor(json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
     """Tell what is installed, what is missing, and what to type."""
-    checks = [_python(), *_packages(), *_zig(), *_emulators(list_targets()), *_transports()]
+    checks = [
+        _python(),
+        *_packages(),
+        *_zig(),
+        *_emulators(list_targets()),
+        *_transports(),
+        _cache(),
+    ]
     console.emit({"ok": all(check.state == "ok" for check in checks), "checks": checks})
 
     listing = console.table("part", "needs", "state", "found", "what to type")
@@ -113,6 +124,19 @@ def _emulators(targets: list[Target]) -> Iterator[Check]:
 def _transports() -> Iterator[Check]:
     yield _program("device", "ssh", "for ssh:// devices", "apt-get install openssh-client")
     yield _program("device", "adb", "for adb:// devices", "apt-get install adb")
+
+
+def _cache() -> Check:
+    """Look for a writable cache folder with some room: a compiled network takes tens of MiB."""
+    folder = cache_dir("")
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    found = f"{folder}, {bytes_text(free)} free"
+    if not os.access(existing, os.W_OK):
+        return Check("base", "cache folder", "not writable", found, "export XDG_CACHE_HOME=FOLDER")
+    if free < CACHE_BYTES:
+        return Check("base", "cache folder", "disk full", found, "export XDG_CACHE_HOME=FOLDER")
+    return Check("base", "cache folder", "ok", found)
 
 
 def _program(part: str, program: str, purpose: str, remedy: str) -> Check:

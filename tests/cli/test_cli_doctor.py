@@ -8,7 +8,7 @@ def checks(answer):
 def test_every_check_has_a_state_and_what_is_missing_a_remedy(cli_json):
     answer = cli_json("doctor")
     for check in answer["checks"]:
-        assert check["state"] in ("ok", "missing", "wrong version")
+        assert check["state"] in ("ok", "missing", "wrong version", "not writable", "disk full")
         assert bool(check["remedy"]) == (check["state"] != "ok")
     assert answer["ok"] == all(check["state"] == "ok" for check in answer["checks"])
 
@@ -53,3 +53,10 @@ def test_a_package_that_is_not_there_is_named(cli_json, monkeypatch):
     check = checks(cli_json("doctor"))["no-such-thing>=1"]
     assert check["state"] == "missing"
     assert check["remedy"] == "pip install 'edgeconv[compiler]'"
+
+
+def test_a_full_disk_is_named(cli_json, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert checks(cli_json("doctor"))["cache folder"]["state"] == "ok"
+    monkeypatch.setattr("edgeconv.cli.doctor.CACHE_BYTES", 1 << 60)
+    assert checks(cli_json("doctor"))["cache folder"]["state"] == "disk full"
