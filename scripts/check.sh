@@ -22,6 +22,6 @@ mapfile -t sources < <(find edgeconv/runtime examples -name '*.c' | sort)
 }
 for source in "${sources[@]}"; do
     # Some warnings come from the optimiser, so compile for real.
-    gcc -std=c11 -O2 -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Werror \
+    gcc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Wpedantic -Wstrict-prototypes -Werror \
         -Iedgeconv/runtime/include -c "$source" -o /dev/null
 done
