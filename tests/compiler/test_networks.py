@@ -50,7 +50,7 @@ def test_efficientnet_lite0_on_rasp4_names_the_photograph() -> None:
     _, variant = find("efficientnet_lite0")
     batch = load_batch([demo_photographs()["chelsea"]], variant.preprocessing)
     compiled = edgeconv.compile(
-        "zoo:efficientnet_lite0", target="rasp4", golden_inputs=[{"input": batch}]
+        "zoo:efficientnet_lite0", target="rasp4", golden_inputs=[{"image": batch}]
     )
     compiled.verify().raise_if_failed()
     (logits,) = compiled.golden_cases()[0][1].values()
