@@ -13,6 +13,7 @@ echo "check: ruff"
 
 echo "check: mypy"
 "$bin/mypy" --no-error-summary
+"$bin/mypy" --no-error-summary scripts/*.py
 
 echo "check: gcc"
 mapfile -t sources < <(find edgeconv/runtime examples -name '*.c' | sort)
