@@ -48,7 +48,7 @@ def export(
     return exported
 
 
-def compile(  # noqa: A001  (the verb of the whole project; users write edgeconv.compile)
+def compile(
     model: str | Path | torch.nn.Module,
     example_inputs: Mapping[str, Any] | Sequence[Any] | None = None,
     *,
@@ -83,9 +83,7 @@ def compile(  # noqa: A001  (the verb of the whole project; users write edgeconv
     board = load_target(target) if isinstance(target, str) else target
     report = progress or (lambda stage, done, total: None)
     report("export", 0, 1)
-    exported = export(
-        model, example_inputs, input_shapes=input_shapes, golden_inputs=golden_inputs
-    )
+    exported = export(model, example_inputs, input_shapes=input_shapes, golden_inputs=golden_inputs)
     report("export", 1, 1)
     from edgeconv.compiler.link import Emit
     from edgeconv.compiler.pipeline import compile_exported

@@ -37,10 +37,12 @@ def pad_spatial(
     data: te.Tensor,
     before: Sequence[int],
     after: Sequence[int],
+    *,
     first: int = 2,
     fill: float = 0.0,
+    name: str = "pad",
 ) -> te.Tensor:
-    """Surround the spatial axes, which start at axis `first`, with `fill`."""
+    """Surround the spatial axes, which start at axis `first`, with `fill`; name the block."""
     last = first + len(before)
     size = [int(s) for s in data.shape[first:last]]
     padded = [s + b + a for s, b, a in zip(size, before, after, strict=True)]
@@ -57,7 +59,7 @@ def pad_spatial(
         load = data(*index[:first], *spatial, *index[last:])
         return tirx.if_then_else(inside, load, tirx.const(fill, data.dtype))
 
-    return te.compute([*data.shape[:first], *padded, *data.shape[last:]], element, name="pad")
+    return te.compute([*data.shape[:first], *padded, *data.shape[last:]], element, name=name)
 
 
 def copy(data: te.Tensor) -> te.Tensor:

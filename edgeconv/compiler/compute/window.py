@@ -51,7 +51,7 @@ def padded(data: te.Tensor, window: Window, first: int, fill: float = 0.0) -> te
     """Pad the spatial axes of `data`, which start at axis `first`, as `window` asks."""
     if not window.pads:
         return data
-    return pad_spatial(data, window.pad_before, window.pad_after, first, fill)
+    return pad_spatial(data, window.pad_before, window.pad_after, first=first, fill=fill)
 
 
 def tap_positions(

@@ -38,6 +38,7 @@ from edgeconv.compiler.passes.rewriting import (
     shape_of,
     substitute,
 )
+from edgeconv.compiler.schedules.cpu import padding
 from edgeconv.compiler.schedules.machine import Machine, channel_block, register_tile, round_up
 
 RESHAPE = "relax.reshape"
@@ -230,7 +231,7 @@ class _Layout:
         after = (*window.pad_after[:-1], right)
         if not any(window.pad_before) and not any(after):
             return data
-        call = self._call(pad_spatial, [data], window.pad_before, after)
+        call = self._call(pad_spatial, [data], window.pad_before, after, name=padding.ANCHOR)
         padded = self.builder.emit(call, f"{var.name}_pad")
         self.tables.layers[padded.name] = self.tables.layers.get(var.name, ())
         return padded

@@ -33,7 +33,7 @@ def own_outputs(graph: Graph) -> Graph:
 
         for var, value in bindings:
             new[var.name] = builder.emit(substitute(value, current), var.name)
-        results = []
+        results: list[relax.Expr] = []
         for output in output_tuple(graph.main):
             owner = owners[output.name] if isinstance(output, relax.Var) else None
             result = current(output)

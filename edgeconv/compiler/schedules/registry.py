@@ -11,7 +11,7 @@ from collections.abc import Callable
 import tvm
 from tvm import s_tir
 
-from edgeconv.compiler.schedules.cpu import conv, conv_plain, generic, matmul, window
+from edgeconv.compiler.schedules.cpu import conv, conv_plain, generic, matmul, padding, window
 from edgeconv.compiler.schedules.cpu.common import block_names
 from edgeconv.compiler.schedules.machine import Machine
 
@@ -22,6 +22,7 @@ RULES: dict[str, Rule] = {
     conv_plain.ANCHOR: conv_plain.schedule,
     window.ANCHOR: window.schedule,
     matmul.ANCHOR: matmul.schedule,
+    padding.ANCHOR: padding.schedule,
 }
 
 
