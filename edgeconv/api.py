@@ -13,9 +13,10 @@ from edgeconv.target import Target, load_target
 if TYPE_CHECKING:
     import torch
 
-    from edgeconv.export import Exported
+    from edgeconv.exporter import Exported
 
 Progress = Callable[[str, int, int], None]
+GoldenInputs = Sequence[Mapping[str, Any]] | Mapping[str, Mapping[str, Any]]
 
 
 def export(
@@ -23,7 +24,7 @@ def export(
     example_inputs: Mapping[str, Any] | Sequence[Any] | None = None,
     *,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    golden_inputs: Sequence[Mapping[str, Any]] | None = None,
+    golden_inputs: GoldenInputs | None = None,
 ) -> Exported:
     """Turn a model into checked ONNX with golden inputs and outputs.
 
@@ -31,15 +32,16 @@ def export(
         model: a module, a model file, or a zoo name such as "zoo:mobilenet_v2".
         example_inputs: arrays or tensors, by name or in order; needed for a module.
         input_shapes: shape by input name, where the model leaves it open.
-        golden_inputs: one mapping of arrays by input name for each golden case; seeded without.
+        golden_inputs: one mapping of arrays by input name for each golden case, in order or by
+            label; seeded without.
 
     Raises:
         UnsupportedModelError: the model cannot be read or exported.
         NumericError: the exported model does not compute what the original does.
     """
     _require_compiler()
-    from edgeconv.export import export as export_source
-    from edgeconv.export import remember
+    from edgeconv.exporter import export as export_source
+    from edgeconv.exporter import remember
     from edgeconv.frontend import load_source
 
     source = load_source(model, input_shapes=input_shapes, example_inputs=example_inputs)
@@ -54,7 +56,7 @@ def compile(
     *,
     target: str | Target = "host",
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    golden_inputs: Sequence[Mapping[str, Any]] | None = None,
+    golden_inputs: GoldenInputs | None = None,
     threads: int = 1,
     emit: str = "bundle",
     dump: str | Path | None = None,
@@ -67,7 +69,8 @@ def compile(
         example_inputs: arrays or tensors, by name or in order; needed for a module.
         target: a target's name, a target file, or a `Target`.
         input_shapes: shape by input name, where the model leaves it open.
-        golden_inputs: one mapping of arrays by input name for each golden case; seeded without.
+        golden_inputs: one mapping of arrays by input name for each golden case, in order or by
+            label; seeded without.
         threads: number of threads that the artifact runs with unless told otherwise.
         emit: "bundle", "lib", "static" or "exe".
         dump: folder for every stage's result.

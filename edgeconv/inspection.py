@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgeconv.export.graph import ValueType, attribute, value_types
-from edgeconv.export.tolerance import accumulation_length
+from edgeconv.exporter.graph import ValueType, attribute, value_types
+from edgeconv.exporter.tolerance import accumulation_length
 
 if TYPE_CHECKING:
     import onnx
@@ -90,7 +90,7 @@ def inspect_model(
     """Describe every node of a model whose shapes are all known, in the graph's order.
 
     Args:
-        model: such as `edgeconv.export.export` returns.
+        model: such as `edgeconv.exporter.export` returns.
         unsupported: reason by node name, of the nodes that a target does not run.
     """
     types = value_types(model)

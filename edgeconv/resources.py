@@ -1,4 +1,4 @@
-"""Finds `models/` and `targets/`: inside an installed wheel, or beside the package in a checkout."""
+"""Finds `models/` and `targets/`, inside an installed wheel or beside the package."""
 
 from pathlib import Path
 

@@ -215,7 +215,7 @@ def exported_model(artifact: Artifact) -> ModelProto:
 
     Raises UsageError where it is not there, ImportError where the compiler's packages are not.
     """
-    from edgeconv.export import recall
+    from edgeconv.exporter import recall
 
     recorded = artifact.manifest.model
     model = recall(recorded.onnx_sha256)
@@ -267,7 +267,7 @@ def _verdicts(report: SelfTest) -> dict[tuple[int, str], bool]:
 def _given_results(
     session: Session, inputs: Mapping[str, Array], model: ModelProto
 ) -> Iterator[OutputResult]:
-    from edgeconv.export import reference_values
+    from edgeconv.exporter import reference_values
 
     tensors = session.artifact.manifest.outputs
     wanted = reference_values(model, inputs, [tensor.name for tensor in tensors])
@@ -280,7 +280,7 @@ def _given_results(
 def _step_results(
     session: Session, inputs: Mapping[str, Array], model: ModelProto
 ) -> tuple[tuple[StepResult, ...], tuple[str, ...]]:
-    from edgeconv.export import reference_values, value_tolerances
+    from edgeconv.exporter import reference_values, value_tolerances
 
     plan = session.artifact.plan
     values = {

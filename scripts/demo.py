@@ -42,7 +42,7 @@ def main() -> None:
     say(f"Compiling {MODEL} with its ImageNet weights for {TARGET} ...")
     artifact, seconds = compile_for_board(inputs)
     say(f"Running it on {len(photographs)} photographs under {emulator(artifact)} ...")
-    results = run(artifact, inputs)
+    results = [run(artifact, case) for case in inputs.values()]
     passed = report(artifact, list(photographs), results)
     report_sizes(artifact, seconds)
     if not passed:
@@ -50,16 +50,16 @@ def main() -> None:
     say("All outputs are within their tolerance of PyTorch's.")
 
 
-def network_inputs(photographs: dict[str, Path]) -> list[dict[str, np.ndarray]]:
-    """Return one mapping of arrays by input name for each photograph."""
+def network_inputs(photographs: dict[str, Path]) -> dict[str, dict[str, np.ndarray]]:
+    """Return arrays by input name, for each photograph by its name."""
     _, variant = find(MODEL)
     assert variant.preprocessing is not None
     (name,) = variant.inputs
     batch = load_batch(photographs.values(), variant.preprocessing)
-    return [{name: batch[i : i + 1]} for i in range(len(batch))]
+    return {label: {name: batch[i : i + 1]} for i, label in enumerate(photographs)}
 
 
-def compile_for_board(inputs: list[dict[str, np.ndarray]]) -> tuple[Artifact, float]:
+def compile_for_board(inputs: dict[str, dict[str, np.ndarray]]) -> tuple[Artifact, float]:
     """Compile with the photographs as golden inputs; return the artifact and the seconds taken."""
     started = time.perf_counter()
     tty = sys.stdout.isatty()
@@ -85,9 +85,9 @@ def compile_for_board(inputs: list[dict[str, np.ndarray]]) -> tuple[Artifact, fl
     return artifact, seconds
 
 
-def run(artifact: Artifact, inputs: list[dict[str, np.ndarray]]) -> list[np.ndarray]:
-    """Return the artifact's class scores for every photograph, from the target's processor."""
-    return [artifact.run(case, DEVICE)[artifact.manifest.outputs[0].name] for case in inputs]
+def run(artifact: Artifact, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the artifact's class scores for one photograph, from the target's processor."""
+    return artifact.run(inputs, DEVICE)[artifact.manifest.outputs[0].name]
 
 
 def report(artifact: Artifact, names: list[str], results: list[np.ndarray]) -> bool:

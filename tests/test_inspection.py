@@ -4,7 +4,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
-from edgeconv.export import export
+from edgeconv.exporter import export
 from edgeconv.frontend import load_source
 from edgeconv.inspection import Layer, inspect_model, totals
 

@@ -111,7 +111,7 @@ def test_wrong_inputs_are_refused(model):
 
 
 def test_missing_packages_are_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "edgeconv.export", None)
+    monkeypatch.setitem(sys.modules, "edgeconv.exporter", None)
     artifact = samples.make_artifact()
     assert verify(artifact).passed  # the golden cases need NumPy alone
     with pytest.raises(ToolchainError, match="pip install"):

@@ -24,7 +24,7 @@ def export(
 ) -> None:
     """Write MODEL as ONNX, checked by onnx.checker and against ONNX Runtime."""
     from edgeconv.api import export as export_model
-    from edgeconv.export import write_onnx
+    from edgeconv.exporter import write_onnx
 
     shapes = parse_input_shapes(input_shape or [])
     with console.progress() as report:

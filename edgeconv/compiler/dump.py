@@ -28,7 +28,7 @@ class Dump:
     def onnx(self, model: onnx.ModelProto) -> None:
         """Write `model.onnx`."""
         if self._folder is not None:
-            from edgeconv.export import model_bytes
+            from edgeconv.exporter import model_bytes
 
             self._write("model.onnx", model_bytes(model))
 

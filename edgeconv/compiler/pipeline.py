@@ -17,7 +17,7 @@ from edgeconv.compiler.link import Emit, link
 from edgeconv.compiler.passes import blocked_layout, fold_scale_shift, fuse, legalize, own_outputs
 from edgeconv.compiler.planner import kernel_functions, plan_graph
 from edgeconv.compiler.schedules.machine import Machine
-from edgeconv.export import Exported, tolerance
+from edgeconv.exporter import Exported, tolerance
 from edgeconv.inspection import inspect_model, totals
 from edgeconv.plan import Plan
 from edgeconv.target import Target

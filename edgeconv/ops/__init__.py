@@ -1,0 +1,1 @@
+"""Custom operators, one file each."""

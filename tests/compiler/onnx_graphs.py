@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeconv.artifact import Artifact
 from edgeconv.compiler.link import Emit
 from edgeconv.compiler.pipeline import compile_exported
-from edgeconv.export import Exported, GoldenCase, reference_values
+from edgeconv.exporter import Exported, GoldenCase, reference_values
 from edgeconv.runtime import Model
 from edgeconv.target import load_target
 

@@ -6,7 +6,6 @@ without a main guard; these workers are plain `python -m` processes that speak p
 
 from __future__ import annotations
 
-import os
 import pickle
 import queue
 import struct
@@ -21,16 +20,19 @@ from edgeconv.errors import ToolchainError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+WORKER = "edgeconv.compiler.codegen.worker"
 _LENGTH = struct.Struct("<Q")
 
 
-def _send(stream: IO[bytes], value: Any) -> None:
+def send(stream: IO[bytes], value: Any) -> None:
+    """Write one pickled value."""
     data = pickle.dumps(value)
     stream.write(_LENGTH.pack(len(data)) + data)
     stream.flush()
 
 
-def _receive(stream: IO[bytes]) -> Any:
+def receive(stream: IO[bytes]) -> Any:
+    """Read one pickled value; raises EOFError where the stream ends."""
     header = stream.read(_LENGTH.size)
     if len(header) < _LENGTH.size:
         raise EOFError
@@ -46,7 +48,7 @@ class WorkerPool:
         self._function = function
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-m", __name__],
+                [sys.executable, "-m", WORKER],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             )
@@ -112,37 +114,14 @@ class WorkerPool:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            _receive(process.stdout)  # ready
+            receive(process.stdout)  # ready
             while True:
                 key, task = todo.get_nowait()
                 try:
-                    _send(process.stdin, (self._function, task))
-                    done.put((key, _receive(process.stdout)))
+                    send(process.stdin, (self._function, task))
+                    done.put((key, receive(process.stdout)))
                 except (EOFError, OSError) as error:
                     done.put((key, ToolchainError(f"a compiling process died: {error!r}")))
                     return
         except (queue.Empty, EOFError, OSError):
             return
-
-
-def _work() -> None:
-    """Serve tasks from stdin until it closes; anything printed goes to stderr."""
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    import edgeconv.compiler.codegen.objects  # noqa: F401  (slow: before "ready")
-
-    _send(replies, "ready")
-    while True:
-        try:
-            function, task = _receive(sys.stdin.buffer)
-        except EOFError:
-            return
-        try:
-            result = function(task)
-        except Exception as error:
-            result = ToolchainError(f"compiling a kernel failed: {error}")
-        _send(replies, result)
-
-
-if __name__ == "__main__":
-    _work()

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx
 
-from edgeconv.export.graph import ValueType, attribute, value_types
+from edgeconv.exporter.graph import ValueType, attribute, value_types
 
 _EXACT = frozenset(
     [

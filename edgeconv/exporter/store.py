@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 
 from edgeconv.errors import UsageError
-from edgeconv.export.exported import Exported, model_bytes
+from edgeconv.exporter.exported import Exported, model_bytes
 from edgeconv.files import cache_dir, write_atomic
 
 

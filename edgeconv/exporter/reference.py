@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 
 from edgeconv.errors import UnsupportedModelError, UsageError
-from edgeconv.export.exported import model_bytes
+from edgeconv.exporter.exported import model_bytes
 from edgeconv.metrics import compare
 
 Array = npt.NDArray[Any]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from edgeconv.export import reference_values, relative_error, tolerance, value_tolerances
+from edgeconv.exporter import reference_values, relative_error, tolerance, value_tolerances
 
 EPS = float(np.finfo(np.float32).eps)
 

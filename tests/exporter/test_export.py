@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from edgeconv.errors import NumericError, UnsupportedModelError, UsageError
-from edgeconv.export import (
+from edgeconv.exporter import (
     Exported,
     export,
     model_bytes,
@@ -21,8 +21,8 @@ from edgeconv.export import (
     tolerance,
     write_onnx,
 )
-from edgeconv.export import exporting as exporting_module
-from edgeconv.export.graph import value_types
+from edgeconv.exporter import exporting as exporting_module
+from edgeconv.exporter.graph import value_types
 from edgeconv.frontend import load_source
 
 TINY = ["zoo:efficientnet_lite0/tiny", "zoo:mobilenet_v2/tiny", "zoo:resnet18/tiny"]
@@ -76,7 +76,7 @@ def test_equal_modules_give_equal_bytes_in_another_process_and_no_chatter(
 ) -> None:
     code = (
         "import sys\n"
-        "from edgeconv.export import export\n"
+        "from edgeconv.exporter import export\n"
         "from edgeconv.frontend import load_source\n"
         "print(export(load_source('zoo:resnet18/tiny')).sha256)\n"
     )

@@ -10,21 +10,22 @@ import numpy.typing as npt
 import onnx
 
 from edgeconv.errors import NumericError, UsageError
-from edgeconv.export import eager
-from edgeconv.export.exported import Exported, GoldenCase
-from edgeconv.export.reference import reference_values, relative_error
-from edgeconv.export.tidy import tidy
-from edgeconv.export.tolerance import tolerance
+from edgeconv.exporter import eager
+from edgeconv.exporter.exported import Exported, GoldenCase
+from edgeconv.exporter.reference import reference_values, relative_error
+from edgeconv.exporter.tidy import tidy
+from edgeconv.exporter.tolerance import tolerance
 from edgeconv.frontend import Source, draw_inputs
 
 Array = npt.NDArray[Any]
 
+GoldenInputs = Sequence[Mapping[str, Array]] | Mapping[str, Mapping[str, Array]]
+"""Golden cases, each arrays by input name; a mapping gives each case its label."""
+
 GOLDEN_SEEDS = (1, 2)
 
 
-def export(
-    source: Source, *, golden_inputs: Sequence[Mapping[str, Array]] | None = None
-) -> Exported:
+def export(source: Source, *, golden_inputs: GoldenInputs | None = None) -> Exported:
     """Turn a source into a checked ONNX model with golden cases.
 
     Golden outputs are the eager PyTorch module's, fp32 on one thread, or for an `.onnx` source
@@ -32,7 +33,8 @@ def export(
 
     Args:
         source: what `load_source` returned.
-        golden_inputs: arrays by input name, one mapping per case; by default two seeded cases.
+        golden_inputs: arrays by input name, one mapping per case, by label or in order; by
+            default two seeded cases.
 
     Raises:
         UsageError: golden inputs do not fit the source's inputs, or the module cannot run on
@@ -62,7 +64,7 @@ def export(
 
 
 def _golden_inputs(
-    source: Source, given: Sequence[Mapping[str, Array]] | None
+    source: Source, given: GoldenInputs | None
 ) -> Iterator[tuple[str, dict[str, Array]]]:
     if given is None:
         for seed in GOLDEN_SEEDS:
@@ -70,19 +72,25 @@ def _golden_inputs(
         return
     if not given:
         raise UsageError("golden_inputs is empty: give at least one case, or None for seeded ones")
-    for index, case in enumerate(given):
+    cases = given if isinstance(given, Mapping) else dict(_numbered(given))
+    for label, case in cases.items():
         if set(case) != set(source.example_inputs):
             raise UsageError(
-                f"{source.origin}: golden case {index} has the inputs {', '.join(case)}; "
+                f"{source.origin}: golden {label} has the inputs {', '.join(case)}; "
                 f"the model's are {', '.join(source.example_inputs)}"
             )
         for name, example in source.example_inputs.items():
             if case[name].shape != example.shape or case[name].dtype != example.dtype:
                 raise UsageError(
-                    f"{source.origin}: golden case {index}, input {name} is {case[name].dtype} "
+                    f"{source.origin}: golden {label}, input {name} is {case[name].dtype} "
                     f"{case[name].shape}, the model's is {example.dtype} {example.shape}"
                 )
-        yield f"case {index}", {name: case[name] for name in source.example_inputs}
+        yield label, {name: case[name] for name in source.example_inputs}
+
+
+def _numbered(cases: Sequence[Mapping[str, Array]]) -> Iterator[tuple[str, Mapping[str, Array]]]:
+    for index, case in enumerate(cases):
+        yield f"case {index}", case
 
 
 def _check(model: onnx.ModelProto, case: GoldenCase, origin: str) -> None:

@@ -1,0 +1,21 @@
+"""`Source` to a checked ONNX model with golden inputs and outputs, and what it is checked with."""
+
+from edgeconv.exporter.exported import Exported, GoldenCase, model_bytes
+from edgeconv.exporter.exporting import export
+from edgeconv.exporter.reference import reference_values, relative_error
+from edgeconv.exporter.store import recall, remember, write_onnx
+from edgeconv.exporter.tolerance import tolerance, value_tolerances
+
+__all__ = [
+    "Exported",
+    "GoldenCase",
+    "export",
+    "model_bytes",
+    "recall",
+    "reference_values",
+    "relative_error",
+    "remember",
+    "tolerance",
+    "value_tolerances",
+    "write_onnx",
+]
