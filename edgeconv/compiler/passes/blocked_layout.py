@@ -136,6 +136,7 @@ class _Layout:
 
     def _emit_form(self, call: relax.Expr, name: str, old: str, block: int) -> relax.Expr:
         expression = self.builder.emit(call, name)
+        self.tables.families[expression.name] = "layout"
         self._describe(expression.name, old, block)
         return expression
 
@@ -233,6 +234,7 @@ class _Layout:
             return data
         call = self._call(pad_spatial, [data], window.pad_before, after, name=padding.ANCHOR)
         padded = self.builder.emit(call, f"{var.name}_pad")
+        self.tables.families[padded.name] = "pad"
         self.tables.layers[padded.name] = self.tables.layers.get(var.name, ())
         return padded
 

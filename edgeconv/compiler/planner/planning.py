@@ -250,7 +250,7 @@ class _Planner:
 
     def _readable(self, line: _Line) -> str:
         value = self._graph.values.get(line.var)
-        return re.sub(r"\W+", "_", value.name) if value else line.var
+        return re.sub(r"\W+", "_", value.name) if value else line.var.removeprefix("v_")
 
 
 def _item(name: str, index: int) -> str:
