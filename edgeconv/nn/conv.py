@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,7 +22,31 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tupl
     return total // 2, total - total // 2
 
 
-class ConvNorm(nn.Module):
+class ConvUnit(nn.Module):
+    """A convolution of any kind, then normalisation, then an optional activation.
+
+    Args:
+        conv: the convolution.
+        norm: normalises the convolution's output, channel by channel.
+        activation: makes the activation's module; None for a linear unit.
+    """
+
+    def __init__(
+        self, conv: nn.Module, norm: nn.Module, activation: Callable[[], nn.Module] | None
+    ) -> None:
+        """Keep the layers."""
+        super().__init__()
+        self.conv = conv
+        self.norm = norm
+        self.activation = activation() if activation else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map what the convolution takes to what it gives, normalised and activated."""
+        y: Tensor = self.norm(self.conv(x))
+        return y if self.activation is None else self.activation(y)
+
+
+class ConvNorm(ConvUnit):
     """2-D convolution without bias, batch normalisation, and an optional activation.
 
     Input (N, in_channels, H, W), output (N, out_channels, H', W'), both floating point.
@@ -33,9 +56,11 @@ class ConvNorm(nn.Module):
         out_channels: channels of the output.
         kernel: side of the square kernel; odd for "symmetric" padding.
         stride: step of the kernel, in pixels, both ways.
+        dilation: distance between neighbouring taps of the kernel, in pixels.
         groups: groups that the channels are split in; `in_channels` makes it depthwise.
         activation: makes the activation's module, such as `nn.ReLU6`; None for a linear layer.
-        padding: "symmetric" pads kernel // 2 on every side, "same" as `same_padding` says.
+        padding: "symmetric" pads dilation * (kernel // 2) on every side, "same" as `same_padding`
+            says.
         eps: added to the variance by the normalisation.
     """
 
@@ -46,27 +71,32 @@ class ConvNorm(nn.Module):
         kernel: int,
         stride: int = 1,
         *,
+        dilation: int = 1,
         groups: int = 1,
         activation: Callable[[], nn.Module] | None = nn.ReLU6,
         padding: Padding = "symmetric",
         eps: float = 1e-5,
     ) -> None:
         """Make the layers; their weights are PyTorch's defaults."""
-        super().__init__()
-        zeros = kernel // 2 if padding == "symmetric" else 0
-        self.padding = padding
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel, stride, zeros, groups=groups, bias=False
+        zeros = dilation * (kernel // 2) if padding == "symmetric" else 0
+        conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel,
+            stride,
+            zeros,
+            dilation=dilation,
+            groups=groups,
+            bias=False,
         )
-        self.norm = nn.BatchNorm2d(out_channels, eps=eps)
-        self.activation = activation() if activation else None
+        super().__init__(conv, nn.BatchNorm2d(out_channels, eps=eps), activation)
+        self.padding = padding
+        self.geometry = (kernel, stride, dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H', W')."""
         if self.padding == "same":
-            kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
-            top, bottom = same_padding(x.shape[2], kernel, stride)
-            left, right = same_padding(x.shape[3], kernel, stride)
+            top, bottom = same_padding(x.shape[2], *self.geometry)
+            left, right = same_padding(x.shape[3], *self.geometry)
             x = F.pad(x, (left, right, top, bottom))
-        y: torch.Tensor = self.norm(self.conv(x))
-        return y if self.activation is None else self.activation(y)
+        return super().forward(x)

@@ -1,0 +1,257 @@
+"""Deformable convolution: `edgeconv::deform_conv2d` in PyTorch, DeformConv in ONNX.
+
+Every tap of the kernel reads the input at a place of its own, moved by an offset that is computed
+at run time, and interpolates between the four pixels around it:
+
+    y[n, o, p] = bias[o] + sum over c, t: weight[o, c, t] * mask[n, t, p] * x[n, c, place(n, t, p)]
+    place(n, t, p) = p * stride - padding + t * dilation + offset[n, t, p]
+
+Dai et al., "Deformable Convolutional Networks", arXiv:1703.06211; with the mask, Zhu et al.,
+"Deformable ConvNets v2", arXiv:1811.11168. Layouts and borders are those of torchvision's
+`deform_conv2d` and of ONNX's DeformConv (opset 19).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgeconv.errors import UsageError
+from edgeconv.ops.op import Op
+
+
+def deform_conv2d(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    dilation: tuple[int, int] = (1, 1),
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Convolve with taps moved by `offset`; exported programs keep it as one operator.
+
+    The groups follow from the shape of `weight`, the offset groups G from that of `offset`.
+    Outside of the input there are zeros, also for interpolation; an offset that is not a number
+    reads zero.
+
+    Args:
+        x: (N, C, H, W), floating point.
+        offset: (N, 2 * G * KH * KW, OH, OW), pixels: for each group, for each tap in row-major
+            order, first down (y), then right (x).
+        weight: (O, C / groups, KH, KW).
+        bias: (O,), or None for zeros.
+        stride: step of the kernel (down, right).
+        padding: zeros on either side (vertical, horizontal).
+        dilation: distance between neighbouring taps (down, right).
+        mask: (N, G * KH * KW, OH, OW), a factor for each sample; None for ones.
+
+    Returns:
+        (N, O, OH, OW).
+
+    Raises:
+        UsageError: the shapes do not fit together.
+    """
+    groups, offset_groups = _groups(x, offset, weight)
+    size = _output_size(x, weight, stride, padding, dilation)
+    taps = weight.shape[2] * weight.shape[3]
+    _expect("offset", offset, (x.shape[0], 2 * offset_groups * taps, *size))
+    if mask is not None:
+        _expect("mask", mask, (x.shape[0], offset_groups * taps, *size))
+    if bias is not None:
+        _expect("bias", bias, (weight.shape[0],))
+    y: Tensor = _deform_conv2d(
+        x,
+        offset,
+        weight,
+        bias,
+        mask,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        offset_groups=offset_groups,
+    )
+    return y
+
+
+def _define(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    *,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    offset_groups: int,
+) -> Tensor:
+    """Compute the operator as it is defined: sample every tap, then multiply matrices."""
+    batch, channels, _, _ = x.shape
+    height, width = offset.shape[2:]
+    kernel = weight.shape[2:]
+    taps = kernel[0] * kernel[1]
+
+    moved = offset.reshape(batch, offset_groups, *kernel, 2, height, width)
+    geometry = tuple(zip(stride, padding, dilation, strict=True))
+    rows = _places(kernel[0], height, geometry[0], like=offset)
+    columns = _places(kernel[1], width, geometry[1], like=offset)
+    down = moved[:, :, :, :, 0] + rows[:, None, :, None]
+    right = moved[:, :, :, :, 1] + columns[:, None, :]
+    samples = _bilinear(x.reshape(batch, offset_groups, -1, *x.shape[2:]), down, right)
+    if mask is not None:
+        samples = samples * mask.reshape(batch, offset_groups, 1, taps * height * width)
+
+    panels = samples.reshape(batch, groups, channels // groups * taps, height * width)
+    matrices = weight.reshape(groups, weight.shape[0] // groups, -1)
+    y = torch.matmul(matrices, panels).reshape(batch, -1, height, width)
+    return y if bias is None else y + bias[:, None, None]
+
+
+_deform_conv2d = torch.library.custom_op("edgeconv::deform_conv2d", _define, mutates_args=())
+
+
+def _places(taps: int, windows: int, geometry: tuple[int, int, int], *, like: Tensor) -> Tensor:
+    """Return where an ordinary convolution reads along one axis: (taps, windows)."""
+    stride, padding, dilation = geometry
+    tap, window = (
+        torch.arange(count, dtype=like.dtype, device=like.device) for count in (taps, windows)
+    )
+    return tap[:, None] * dilation + window * stride - padding
+
+
+def _bilinear(x: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Sample (N, G, C/G, H, W) at coordinates (N, G, KH, KW, OH, OW); (N, G, C/G, KH*KW*OH*OW)."""
+    height, width = x.shape[3:]
+    pixels = x.flatten(3)
+    down, right = down.flatten(2), right.flatten(2)
+    top, left = down.floor(), right.floor()
+    samples = pixels.new_zeros(())
+    for row, row_weight in ((top, top + 1 - down), (top + 1, down - top)):
+        for column, column_weight in ((left, left + 1 - right), (left + 1, right - left)):
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            factor = torch.where(inside, row_weight * column_weight, 0)
+            # Not a number and infinity are outside too, but may not become an index.
+            index = _integer(row, inside) * width + _integer(column, inside)
+            corner = pixels.gather(3, index[:, :, None].expand(-1, -1, x.shape[2], -1))
+            samples = samples + corner * factor[:, :, None]
+    return samples
+
+
+def _integer(values: Tensor, where: Tensor) -> Tensor:
+    return torch.where(where, values, 0).long()
+
+
+@_deform_conv2d.register_fake
+def _fake(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    *,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    offset_groups: int,
+) -> Tensor:
+    return x.new_empty(x.shape[0], weight.shape[0], *offset.shape[2:])
+
+
+def _save(
+    ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Tensor
+) -> None:
+    ctx.save_for_backward(*inputs)
+    ctx.geometry = keyword_only_inputs
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    """Differentiate the definition, computed once more."""
+    with torch.enable_grad():
+        inputs: list[Any] = [
+            None if t is None else t.detach().requires_grad_() for t in ctx.saved_tensors
+        ]
+        output = _define(*inputs, **ctx.geometry)
+    given = [t for t in inputs if t is not None]
+    gradients = iter(torch.autograd.grad(output, given, gradient))
+    return tuple(None if t is None else next(gradients) for t in inputs)
+
+
+_deform_conv2d.register_autograd(_backward, setup_context=_save)
+
+
+def _to_onnx(
+    x: Any,
+    offset: Any,
+    weight: Any,
+    bias: Any,
+    mask: Any,
+    *,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    offset_groups: int,
+) -> Any:
+    from onnxscript import opset19
+
+    return opset19.DeformConv(
+        x,
+        weight,
+        offset,
+        bias,
+        mask,
+        strides=stride,
+        pads=[*padding, *padding],
+        dilations=dilation,
+        group=groups,
+        offset_group=offset_groups,
+    )
+
+
+OP = Op("deform_conv2d", torch.ops.edgeconv.deform_conv2d.default, _to_onnx)
+
+
+def _groups(x: Tensor, offset: Tensor, weight: Tensor) -> tuple[int, int]:
+    channels, outs, per_group = x.shape[1], weight.shape[0], weight.shape[1]
+    taps = weight.shape[2] * weight.shape[3]
+    if channels % per_group or outs % (channels // per_group):
+        raise UsageError(
+            f"weight {tuple(weight.shape)} does not fit {channels} input channels: they must be "
+            "a multiple of its second axis, and its first axis a multiple of the groups"
+        )
+    offset_groups = offset.shape[1] // (2 * taps)
+    if offset.shape[1] % (2 * taps) or offset_groups == 0 or channels % offset_groups:
+        raise UsageError(
+            f"offset {tuple(offset.shape)} does not fit {taps} taps and {channels} input "
+            "channels: its second axis is 2 * taps * groups, with groups that divide the channels"
+        )
+    return channels // per_group, offset_groups
+
+
+def _output_size(
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> tuple[int, ...]:
+    return tuple(
+        (size + 2 * p - d * (kernel - 1) - 1) // s + 1
+        for size, kernel, s, p, d in zip(
+            x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
+        )
+    )
+
+
+def _expect(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise UsageError(f"{name} is {tuple(tensor.shape)}; it must be {shape}")
