@@ -141,6 +141,7 @@ def _bilinear(x: Tensor, down: Tensor, right: Tensor) -> Tensor:
             # Not a number and infinity are outside too, but may not become an index.
             index = _integer(row, inside) * width + _integer(column, inside)
             corner = pixels.gather(3, index[:, :, None].expand(-1, -1, x.shape[2], -1))
+            corner = torch.where(inside[:, :, None], corner, 0)
             samples = samples + corner * factor[:, :, None]
     return samples
 

@@ -27,23 +27,20 @@ def parts(x: Tensor | tuple[Tensor, Tensor]) -> list[Tensor]:
 @settings(max_examples=30, deadline=None)
 @given(
     channels=st.tuples(st.integers(4, 9), st.integers(4, 9)),
-    alpha_in=st.sampled_from(ALPHAS),
-    alpha_out=st.sampled_from(ALPHAS),
+    alphas=st.tuples(st.sampled_from(ALPHAS), st.sampled_from(ALPHAS)),
     kernel=st.sampled_from([1, 3, 5]),
     stride=st.sampled_from([1, 2]),
     size=st.tuples(st.sampled_from([4, 8, 12]), st.sampled_from([4, 8, 12])),
 )
-def test_agrees_with_the_octconv_package(channels, alpha_in, alpha_out, kernel, stride, size):
+def test_agrees_with_the_octconv_package(channels, alphas, kernel, stride, size):
     """Sizes that pooling divides: elsewhere that package rounds down."""
-    ours = OctaveConv2d(*channels, kernel, stride, alpha_in=alpha_in, alpha_out=alpha_out)
-    theirs = octconv.OctConv2d(
-        *channels, kernel, stride, padding=kernel // 2, alpha=(alpha_in, alpha_out)
-    )
+    ours = OctaveConv2d(*channels, kernel, stride, alpha_in=alphas[0], alpha_out=alphas[1])
+    theirs = octconv.OctConv2d(*channels, kernel, stride, padding=kernel // 2, alpha=alphas)
     names = {"high_to_high": "h2h", "high_to_low": "h2l", "low_to_high": "l2h", "low_to_low": "l2l"}
     theirs.load_state_dict(
         {f"conv_{names[k.split('.')[0]]}.weight": v for k, v in ours.state_dict().items()}
     )
-    x = octaves(channels[0], alpha_in, *size)
+    x = octaves(channels[0], alphas[0], *size)
     got, want = parts(run(ours, x)), parts(run(theirs, x))
     assert len(got) == len(want)
     for mine, other in zip(got, want, strict=True):
@@ -61,14 +58,14 @@ def pool(x: np.ndarray, factor: int) -> np.ndarray:
 
 @settings(max_examples=30, deadline=None)
 @given(
-    height=st.integers(1, 11),
-    width=st.integers(1, 11),
+    size=st.tuples(st.integers(1, 11), st.integers(1, 11)),
     stride=st.sampled_from([1, 2]),
     alpha_in=st.sampled_from([0.0, 0.5]),
     alpha_out=st.sampled_from([0.0, 0.5]),
     groups=st.sampled_from([1, 2]),
 )
-def test_every_size_follows_the_definition(height, width, stride, alpha_in, alpha_out, groups):
+def test_every_size_follows_the_definition(size, stride, alpha_in, alpha_out, groups):
+    height, width = size
     layer = OctaveConv2d(
         8, 8, 3, stride, alpha_in=alpha_in, alpha_out=alpha_out, groups=groups, bias=True
     )
