@@ -139,8 +139,9 @@ class RelativeKeys(nn.Module):
         # run time but the two products.
         rows = self.key_height[self.distance_height]
         columns = self.key_width[self.distance_width]
-        by_row = torch.einsum("nhyxd,yvd->nhyxv", q, rows)
-        by_column = torch.einsum("nhyxd,xud->nhyxu", q, columns)
+        # (N, heads, query row, query column, key row or key column)
+        by_row = torch.matmul(q, rows.transpose(1, 2))
+        by_column = torch.matmul(q.transpose(2, 3), columns.transpose(1, 2)).transpose(2, 3)
         return (by_row.unsqueeze(5) + by_column.unsqueeze(4)).flatten(4).flatten(2, 3)
 
     def draw(self, rng: np.random.Generator, gain: float) -> dict[str, np.ndarray]:

@@ -9,6 +9,8 @@ Li et al., "Selective Kernel Networks", arXiv:1903.06586.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -103,15 +105,20 @@ class SelectiveKernel(nn.Module):
         """Map (N, in_channels, H, W) to (N, out_channels, H', W')."""
         shares = torch.split(x, self.share, dim=1) if self.share else [x] * len(self.branches)
         features = [branch(part) for branch, part in zip(self.branches, shares, strict=True)]
-        total: Tensor = features[0]
-        for feature in features[1:]:
-            total = total + feature
-        logits = self.select(self.fuse(total.mean((2, 3), keepdim=True)))
-        weights = torch.softmax(logits.unflatten(1, (len(features), -1)), dim=1)
-        y: Tensor = features[0] * weights[:, 0]
-        for index, feature in enumerate(features[1:], start=1):
-            y = y + feature * weights[:, index]
-        return y
+        logits = self.select(self.fuse(_sum(features).mean((2, 3), keepdim=True)))
+        weights = torch.softmax(torch.unflatten(logits, 1, (len(features), -1)), dim=1)
+        chosen = [
+            feature * weight
+            for feature, weight in zip(features, torch.unbind(weights, dim=1), strict=True)
+        ]
+        return _sum(chosen)
+
+
+def _sum(tensors: Sequence[Tensor]) -> Tensor:
+    total, *others = tensors
+    for other in others:
+        total = total + other
+    return total
 
 
 def _multiple_of_8(channels: float) -> int:

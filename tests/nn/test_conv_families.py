@@ -52,6 +52,9 @@ def test_conv_norm(kernel, stride, dilation, groups, size) -> None:
     seed_weights(layer, seed=0)
     x = normal(2, 4, *size)
     assert_close(run(layer, x), naive_unit(array(x), layer))
+    conv = layer.conv
+    assert (conv.stride[0], conv.dilation[0], conv.groups) == (stride, dilation, groups)
+    assert conv.padding == (dilation * (kernel // 2),) * 2
 
 
 def naive_bottleneck(x: np.ndarray, block: Bottleneck) -> np.ndarray:
@@ -121,7 +124,7 @@ def naive_transposed(x: np.ndarray, conv: nn.Module) -> np.ndarray:
     """Every input pixel adds its multiple of the kernel to the output."""
     weight = array(conv.weight)
     batch, ins = x.shape[:2]
-    kernel, axes = weight.shape[2:], x.ndim - 2
+    kernel = weight.shape[2:]
     full = [
         (s - 1) * step + d * (k - 1) + 1 + out
         for s, k, step, d, out in zip(
@@ -142,7 +145,6 @@ def naive_transposed(x: np.ndarray, conv: nn.Module) -> np.ndarray:
             added = np.tensordot(x[(slice(None), span, *index)], weight[span], axes=1)
             y[(slice(None), slice(g * outs, (g + 1) * outs), *place)] += added
     keep = tuple(slice(p, n - p) for p, n in zip(conv.padding, full, strict=True))
-    assert len(keep) == axes
     return y[(slice(None), slice(None), *keep)]
 
 
@@ -159,6 +161,19 @@ def transposed_arguments(draw):
     }
 
 
+def transposed_size(
+    side: int,
+    *,
+    kernel: int,
+    stride: int,
+    padding: int,
+    dilation: int,
+    output_padding: int,
+    groups: int,
+) -> int:
+    return (side - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1
+
+
 @settings(max_examples=30, deadline=None)
 @given(arguments=transposed_arguments(), size=st.tuples(SMALL, SMALL, SMALL))
 def test_transposed(arguments, size) -> None:
@@ -170,6 +185,8 @@ def test_transposed(arguments, size) -> None:
         x = normal(2, 4, *sides)
         want = np.maximum(naive_norm(naive_transposed(array(x), layer.conv), layer.norm), 0)
         assert_close(run(layer, x), want)
+        assert want.shape[2:] == tuple(transposed_size(side, **arguments) for side in sides)
+        assert layer.conv.groups == arguments["groups"]
 
 
 @pytest.mark.parametrize("layer", [TransposedConvNorm(3, 4), TransposedConvNorm3d(3, 4)])
@@ -205,6 +222,10 @@ def test_conv3d(kernel, stride, dilation, groups, size) -> None:
     seed_weights(layer, seed=0)
     x = normal(2, 4, *size)
     assert_close(run(layer, x), naive_unit(array(x), layer))
+    conv = layer.conv
+    strides = (stride,) * 3 if isinstance(stride, int) else stride
+    assert (conv.stride, conv.dilation, conv.groups) == (strides, (dilation,) * 3, groups)
+    assert conv.padding == tuple(dilation * (k // 2) for k in conv.kernel_size)
 
 
 def naive_2plus1(x: np.ndarray, layer: nn.Module, *, relu: bool = True) -> np.ndarray:
@@ -241,6 +262,25 @@ def test_depthwise_separable_3d() -> None:
     want = naive_unit(naive_unit(array(x), layer.depthwise), layer.pointwise)
     assert_close(run(layer, x), want)
     assert layer.depthwise.conv.groups == 4
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.ConvTranspose2d(64, 16, 4, 2, 3, bias=False),
+        nn.ConvTranspose3d(64, 16, 3, 1, 2, groups=2, bias=False),
+        nn.Conv3d(64, 64, 3, bias=False),
+    ],
+)
+def test_seeding_keeps_the_scale(conv: nn.Module) -> None:
+    """Away from the borders, where fewer products are added up."""
+    x = normal(1, 64, *(8 for _ in conv.kernel_size))
+    assert 0.85 < run(seed_weights(conv, 0), x).std() < 1.15
+
+
+def test_seeding_doubles_the_variance_before_a_rectifier() -> None:
+    unit = seed_weights(ConvNorm3d(64, 64, 1), 0)
+    assert 1.2 < run(unit.conv, normal(1, 64, 6, 6, 6)).std() < 1.6
 
 
 class Generator(nn.Module):

@@ -37,6 +37,9 @@ def test_selective_kernel(branches, stride, groups, split_input, size) -> None:
     seed_weights(layer, seed=0)
     x = normal(2, 24, *size)
     assert_close(run(layer, x), naive_selective_kernel(array(x), layer))
+    for index, branch in enumerate(layer.branches):
+        conv = branch.conv
+        assert (conv.stride[0], conv.dilation[0], conv.groups) == (stride, index + 1, groups)
 
 
 def test_official_form() -> None:
