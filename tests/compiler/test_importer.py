@@ -24,14 +24,14 @@ def test_every_refused_node_is_named_before_compiling(monkeypatch: pytest.Monkey
     monkeypatch.setattr(pipeline, "compile_kernels", lambda *a, **k: pytest.fail("compiled"))
     nodes = [
         helper.make_node("Relu", ["x"], ["a"], name="fine"),
-        helper.make_node("LRN", ["a"], ["b"], name="first", size=3),
+        helper.make_node("LpPool", ["a"], ["b"], name="first", kernel_shape=[2, 2]),
         helper.make_node("Hardmax", ["b"], ["y"], name="second"),
     ]
     with pytest.raises(UnsupportedModelError) as error:
         compile_model(graph_model(nodes, {"x": X}, ["y"]), {"x": X})
     message = str(error.value)
     assert "2 of 3 operators" in message
-    assert "first (LRN)" in message
+    assert "first (LpPool)" in message
     assert "second (Hardmax)" in message
     assert "fine" not in message
 
@@ -44,24 +44,13 @@ def test_custom_domain_is_refused_by_its_name() -> None:
     assert unsupported(model) == {"culprit": "no converter for this operator"}
 
 
-def test_resize_that_tvm_computes_wrongly_is_refused() -> None:
-    roi, scales = np.array([], np.float32), np.array([1, 1, 1.5, 1.5], np.float32)
-    constants = {"roi": roi, "scales": scales}
-    reason = refused("Resize", ["roi", "scales"], constants, mode="linear")
-    assert "whole numbers" in reason
-    whole = {**constants, "scales": np.array([1, 1, 2, 2], np.float32)}
-    assert "antialias" in refused("Resize", ["roi", "scales"], whole, mode="linear", antialias=1)
-    assert "'cubic'" in refused("Resize", ["roi", "scales"], whole, mode="cubic")
-
-
-def test_computed_weights_are_refused() -> None:
-    weight = np.ones((3, 3, 1, 1), np.float32)
-    nodes = [
-        helper.make_node("Relu", ["w"], ["computed"], name="relu"),
-        helper.make_node("Conv", ["x", "computed"], ["y"], name="culprit"),
-    ]
-    model = graph_model(nodes, {"x": X, "w": weight}, ["y"])
-    assert "computed at run time" in unsupported(model)["culprit"]
+def test_resize_that_is_not_computed_is_refused() -> None:
+    constants = {"roi": np.array([], np.float32), "scales": np.array([1, 1, 2, 2], np.float32)}
+    names = ["roi", "scales"]
+    assert "antialias" in refused("Resize", names, constants, mode="linear", antialias=1)
+    crop = {"coordinate_transformation_mode": "tf_crop_and_resize", "mode": "linear"}
+    constants["roi"] = np.array([0, 0, 0, 0, 1, 1, 1, 1], np.float32)
+    assert "tf_crop_and_resize" in refused("Resize", names, constants, **crop)
 
 
 def test_indices_of_maxima_are_refused() -> None:

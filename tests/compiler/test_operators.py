@@ -40,7 +40,20 @@ class Case:
         return f"{self.op}{shapes}{self.attributes}"
 
 
-PLAIN, IMAGE = (2, 5, 7), (2, 6, 9, 7)
+PLAIN, IMAGE, FRACTION = (2, 5, 7), (2, 6, 9, 7), (3, 11)
+PLAIN_BOOL = "bool"
+NONE = np.array([], np.float32)
+RESIZE = [
+    {"mode": "nearest"},
+    {"mode": "nearest", "nearest_mode": "ceil", "coordinate_transformation_mode": "asymmetric"},
+    {"mode": "nearest", "nearest_mode": "floor"},
+    {"mode": "linear"},
+    {"mode": "linear", "coordinate_transformation_mode": "align_corners"},
+    {"mode": "linear", "coordinate_transformation_mode": "pytorch_half_pixel"},
+    {"mode": "linear", "coordinate_transformation_mode": "asymmetric"},
+    {"mode": "cubic"},
+    {"mode": "cubic", "exclude_outside": 1},
+]
 UNARY = ["Abs", "Neg", "Exp", "Reciprocal", "Floor", "Ceil", "Erf", "Tanh", "Relu", "Elu", "Selu"]
 UNARY += ["Sigmoid", "HardSigmoid", "Softplus", "Gelu", "Mish", "Softsign", "HardSwish"]
 CASES = [
@@ -101,7 +114,51 @@ CASES = [
     Case("Gemm", [(20, 3), normal(33, 20)], {"transA": 1, "transB": 1}),
     Case("MatMul", [(2, 3, 20), normal(20, 9)]),
     Case("MatMul", [(1, 130), normal(130, 250)], length=130),
+    Case("MatMul", [(2, 3, 5, 20), (2, 3, 20, 9)]),
+    Case("MatMul", [(3, 5, 20), (2, 1, 20, 16)]),
+    Case("MatMul", [(4, 5, 6), normal(4, 6, 7)]),
     Case("BatchNormalization", [IMAGE, *(np.abs(normal(6)) + 0.1 for _ in range(4))]),
+    Case("ConvTranspose", [IMAGE, normal(6, 4, 3, 3)], {"strides": [2, 1]}),
+    *(Case(op, [IMAGE]) for op in ("Sign", "Round", "Sin", "Cos", "Tan", "Atan")),
+    *(Case(op, [FRACTION]) for op in ("Asin", "Acos")),
+    Case("ThresholdedRelu", [IMAGE], {"alpha": 0.3}),
+    Case("Shrink", [IMAGE], {"bias": 0.1, "lambd": 0.4}),
+    Case("Mean", [IMAGE, IMAGE]),
+    Case("Where", [normal(2, 5, 7) > 0, PLAIN, PLAIN]),
+    Case("Cast", [PLAIN], {"to": 6}),
+    *(Case(op, [normal(5, 7) > 0, PLAIN_BOOL]) for op in ("And", "Or", "Xor")),
+    Case("Not", [PLAIN_BOOL]),
+    *(Case(op, [PLAIN, PLAIN]) for op in ("Less", "LessOrEqual", "Greater", "GreaterOrEqual")),
+    Case("Equal", [PLAIN, normal(5, 7)]),
+    *(Case(op, [PLAIN]) for op in ("IsNaN", "IsInf")),
+    Case("Mod", [PLAIN, PLAIN], {"fmod": 1}),
+    Case("Einsum", [(2, 5, 7), (2, 7, 3)], {"equation": "bij,bjk->bik"}),
+    Case("DepthToSpace", [(1, 12, 3, 5)], {"blocksize": 2}),
+    Case("DepthToSpace", [(1, 12, 3, 5)], {"blocksize": 2, "mode": "CRD"}),
+    Case("SpaceToDepth", [(1, 3, 6, 4)], {"blocksize": 2}),
+    Case("GridSample", [IMAGE, (2, 4, 5, 2)], {"mode": "linear", "padding_mode": "zeros"}),
+    Case("GridSample", [IMAGE, (2, 4, 5, 2)], {"mode": "nearest", "padding_mode": "border"}),
+    Case("LRN", [IMAGE], {"size": 3}),
+    Case("GatherElements", [PLAIN, ints(0, 2, 1).reshape(1, 3, 1)], {"axis": 1}),
+    Case("InstanceNormalization", [IMAGE, normal(6), normal(6)]),
+    Case("LayerNormalization", [PLAIN, normal(7), normal(7)]),
+    *(Case(op, [PLAIN], {"axis": 1, "keepdims": 0}) for op in ("ArgMax", "ArgMin")),
+    *(Case(op, [PLAIN, ints(2)]) for op in ("ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2")),
+    *(Case(op, [PLAIN, ints(0, 2)]) for op in ("ReduceSumSquare", "ReduceLogSumExp")),
+    Case("ReduceLogSum", [PLAIN, ints(1)], positive=True),
+    Case("Expand", [(2, 1, 7), ints(2, 5, 7)]),
+    Case("Tile", [PLAIN, ints(1, 2, 3)]),
+    *(
+        Case("Resize", [(1, 5, 6, 7), NONE, np.array(scales, np.float32)], attributes)
+        for scales in ([1, 1, 2, 2], [1, 1, 1.5, 0.7], [1, 1, 0.5, 2.3])
+        for attributes in RESIZE
+    ),
+    Case("Resize", [(1, 2, 3, 4, 5), NONE, NONE, ints(1, 2, 6, 5, 9)], {"mode": "linear"}),
+    *(
+        Case("DeformConv", [(2, 6, 7, 8), normal(4, 6 // g, 3, 2), (2, 12 * og, 6, 8), *rest], a)
+        for g, og, rest in ((1, 1, []), (2, 3, [normal(4), (2, 18, 6, 8)]))
+        for a in [{"group": g, "offset_group": og, "pads": [1, 0, 0, 1]}]
+    ),
     Case("Conv", [IMAGE, normal(8, 6, 3, 3)], {"auto_pad": "SAME_LOWER", "strides": [2, 2]}),
 ]
 
@@ -111,7 +168,11 @@ def build(case: Case) -> tuple[Any, dict[str, np.ndarray]]:
     for i, entry in enumerate(case.inputs):
         name = f"i{i}"
         names.append("" if isinstance(entry, np.ndarray) and entry.size == 0 else name)
-        if isinstance(entry, tuple):
+        if entry is PLAIN_BOOL:
+            inputs[name] = normal(*PLAIN) > 0
+        elif entry is FRACTION:
+            inputs[name] = np.clip(normal(*entry) / 3, -1, 1)
+        elif isinstance(entry, tuple):
             array = normal(*entry)
             inputs[name] = np.abs(array) + 0.1 if case.positive else array
         else:

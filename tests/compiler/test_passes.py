@@ -122,3 +122,16 @@ def test_several_inputs() -> None:
     ]
     inputs = {"x": X, "mask": other}
     check(graph_model(nodes, inputs, ["y"], {"w": normal(8, 16, 1, 1)}), inputs)
+
+
+def test_weights_and_bias_computed_at_run_time() -> None:
+    """As dynamic convolution has them: one kernel for each image, the batch folded into groups."""
+    nodes = [
+        helper.make_node("Mul", ["kernels", "gate"], ["w"], name="mix"),
+        conv("x", "w", "a", group=2, pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["x", "w", "bias"], ["y"], name="biased", group=2),
+        helper.make_node("Relu", ["a"], ["z"], name="relu"),
+    ]
+    inputs = {"x": normal(1, 32, 9, 11), "gate": normal(12, 1, 1, 1), "bias": normal(12)}
+    model = graph_model(nodes, inputs, ["y", "z"], {"kernels": normal(12, 16, 3, 3)})
+    check(model, inputs)

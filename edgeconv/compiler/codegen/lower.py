@@ -45,7 +45,14 @@ class Kernel:
 
 def llvm_target(llvm: Llvm) -> tvm.target.Target:
     """Return TVM's target for `llvm`."""
-    description: dict[str, Any] = {"kind": "llvm", "mtriple": llvm.triple, "mcpu": llvm.cpu}
+    description: dict[str, Any] = {
+        "kind": "llvm",
+        "mtriple": llvm.triple,
+        "mcpu": llvm.cpu,
+        # The schedules vectorise. LLVM's own loop vectoriser gave wrong code here: a masked index
+        # (`i & 7` over 16 iterations) was widened as if it were not masked.
+        "cl-opt": ["-vectorize-loops:bool=0"],
+    }
     if llvm.features:
         description["mattr"] = list(llvm.features)
     if llvm.float_abi:

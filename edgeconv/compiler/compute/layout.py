@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from tvm import te, tirx
 
@@ -42,26 +43,55 @@ def pad_spatial(
     fill: float = 0.0,
     name: str = "pad",
 ) -> te.Tensor:
-    """Surround the spatial axes, which start at axis `first`, with `fill`; name the block."""
+    """Surround the spatial axes, which start at axis `first`, with `fill`.
+
+    Negative amounts cut off. The block is called `name`, or "cut" where nothing is filled.
+    """
     last = first + len(before)
     size = [int(s) for s in data.shape[first:last]]
     padded = [s + b + a for s, b, a in zip(size, before, after, strict=True)]
 
     def element(*index: tirx.Var) -> tirx.PrimExpr:
         spatial = [i - b for i, b in zip(index[first:last], before, strict=True)]
-        inside = tirx.all(
-            *(
-                condition
-                for i, s, b, a in zip(spatial, size, before, after, strict=True)
-                for condition in ((i >= 0,) if b else ()) + ((i < s,) if a else ())
-            )
-        )
         load = data(*index[:first], *spatial, *index[last:])
-        return tirx.if_then_else(inside, load, tirx.const(fill, data.dtype))
+        inside = [
+            condition
+            for i, s, b, a in zip(spatial, size, before, after, strict=True)
+            for condition in ((i >= 0,) if b > 0 else ()) + ((i < s,) if a > 0 else ())
+        ]
+        if not inside:
+            return load
+        return tirx.if_then_else(tirx.all(*inside), load, tirx.const(fill, data.dtype))
 
+    name = name if max(*before, *after) > 0 else "cut"
     return te.compute([*data.shape[:first], *padded, *data.shape[last:]], element, name=name)
 
 
 def copy(data: te.Tensor) -> te.Tensor:
     """The same tensor in memory of its own."""
     return te.compute(data.shape, data, name="copy")
+
+
+def interleave(*arguments: Any) -> te.Tensor:
+    """Merge phases of a tensor: phase at offset r holds every stride-th position from r on.
+
+    Args:
+        arguments: the phases, (N, C, *phase spatial[, block]); then the list of their offsets, the
+            stride and the merged spatial shape, each with one entry per spatial axis. Positions
+            of no phase are zero.
+    """
+    *phases, offsets, stride, size = arguments
+    first, last = 2, 2 + len(size)
+    shape = [*phases[0].shape[:first], *size, *phases[0].shape[last:]]
+
+    def element(*index: tirx.Var) -> tirx.PrimExpr:
+        axes = index[first:last]
+        inner = [axis // s for axis, s in zip(axes, stride, strict=True)]
+        value = tirx.const(0, phases[0].dtype)
+        for phase, offset in zip(phases, offsets, strict=True):
+            part = phase(*index[:first], *inner, *index[last:])
+            here = [a % s == r for a, s, r in zip(axes, stride, offset, strict=True) if s > 1]
+            value = tirx.if_then_else(tirx.all(*here), part, value) if here else part
+        return value
+
+    return te.compute(shape, element, name="interleave")

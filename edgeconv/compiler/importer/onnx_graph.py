@@ -148,7 +148,8 @@ class _Builder:
         self._constants = node.constants
         arguments = [self._expression(name) if name else None for name in node.inputs]
         result = CONVERTERS[node.op].convert(self._builder, node, arguments)
-        results = self._unpacked(result) if len(node.outputs) > 1 else [result]
+        # An operator may have more results than the node asks for.
+        results = self._unpacked(result)[: len(node.outputs)]
         for name, expression in zip(node.outputs, results, strict=True):
             if not name:
                 continue
@@ -156,10 +157,12 @@ class _Builder:
             self._record(variable, name, (node.name,))
 
     def _unpacked(self, result: relax.Expr) -> list[relax.Expr]:
-        """Return the fields of a tuple."""
+        """Return the fields of a tuple, or the one tensor that it is."""
         result = self._builder.normalize(result)
         if isinstance(result, relax.Tuple):
             return list(result.fields)
+        if not isinstance(result.ty, relax.TupleType):
+            return [result]
         bound = self._builder.emit(result)
         return [relax.TupleGetItem(bound, i) for i in range(len(bound.ty.fields))]
 

@@ -38,11 +38,8 @@ def _convert_gemm(builder: relax.BlockBuilder, node: Node, arguments: Arguments)
 
 
 def _refuse_matmul(node: Node) -> str | None:
-    weight = node.constant(1)
-    if weight is None:
-        return "a product of two computed tensors is not supported"
-    if weight.ndim != 2 or node.rank() < 2:
-        return "only a matrix of constants on the right is supported"
+    if min(node.rank(0), node.rank(1)) < 2:
+        return "a vector as an operand is not supported"
     return None
 
 

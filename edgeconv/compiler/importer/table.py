@@ -6,9 +6,9 @@ TVM's own converters stand only where their results were compared with ONNX Runt
 
 from __future__ import annotations
 
-from edgeconv.compiler.importer import activations, products, tensors, windows
+from edgeconv.compiler.importer import activations, deformable, products, resize, tensors, windows
 from edgeconv.compiler.importer.converter import Converter, trusted
-from edgeconv.compiler.importer.tensors import refuse_open_constants, refuse_resize
+from edgeconv.compiler.importer.tensors import refuse_open_constants
 
 _ELEMENTWISE = (
     *("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max"),
@@ -16,19 +16,33 @@ _ELEMENTWISE = (
     *("Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Sigmoid", "HardSigmoid", "Softplus", "Gelu"),
     *("Mish", "Softsign"),
 )
-_OTHERS = ("Softmax", "LogSoftmax", "Transpose", "Concat", "Sum")
+_ELEMENTWISE_MORE = (
+    *("Sign", "Round", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan"),
+    *("ThresholdedRelu", "Shrink", "Mean", "Where", "Cast", "Not", "And", "Or", "Xor"),
+    *("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "IsNaN", "IsInf", "Mod"),
+)
+_OTHERS = (
+    *("Softmax", "LogSoftmax", "Transpose", "Concat", "Sum", "Einsum"),
+    *("DepthToSpace", "SpaceToDepth", "GridSample", "LRN", "GatherElements"),
+    *("InstanceNormalization", "LayerNormalization", "ArgMax", "ArgMin"),
+)
+_REDUCTIONS = (
+    *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"),
+    *("ReduceSumSquare", "ReduceLogSumExp", "ReduceLogSum"),
+)
 
 CONVERTERS: dict[str, Converter] = {
-    **{op: trusted(op) for op in (*_ELEMENTWISE, *_OTHERS)},
-    "ReduceMean": trusted("ReduceMean", refuse_open_constants(1)),
-    "ReduceSum": trusted("ReduceSum", refuse_open_constants(1)),
-    "ReduceMax": trusted("ReduceMax", refuse_open_constants(1)),
+    **{op: trusted(op) for op in (*_ELEMENTWISE, *_ELEMENTWISE_MORE, *_OTHERS)},
+    **{op: trusted(op, refuse_open_constants(1)) for op in _REDUCTIONS},
+    "Expand": trusted("Expand", refuse_open_constants(1)),
+    "Tile": trusted("Tile", refuse_open_constants(1)),
     "Slice": trusted("Slice", refuse_open_constants(1, 2, 3, 4)),
     "Split": trusted("Split", refuse_open_constants(1)),
     "Pad": trusted("Pad", refuse_open_constants(1, 2, 3)),
-    "Resize": trusted("Resize", refuse_resize),
     **windows.CONVERTERS,
     **products.CONVERTERS,
     **activations.CONVERTERS,
     **tensors.CONVERTERS,
+    **resize.CONVERTERS,
+    **deformable.CONVERTERS,
 }

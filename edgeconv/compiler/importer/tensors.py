@@ -37,24 +37,6 @@ def _refuse_dropout(node: Node) -> str | None:
     return "the mask output is not supported" if len(node.outputs) > 1 else None
 
 
-def refuse_resize(node: Node) -> str | None:
-    """Accept integer enlargement; TVM's resize is wrong for other scales and antialiasing."""
-    if node.attributes.get("antialias", 0):
-        return "antialias=1 is not supported"
-    if node.attributes.get("keep_aspect_ratio_policy", "stretch") not in ("stretch", b"stretch"):
-        return "keep_aspect_ratio_policy is not supported"
-    if "axes" in node.attributes or node.rank() != 4:
-        return "only 4-D inputs without `axes` are supported"
-    mode = node.attributes.get("mode", b"nearest")
-    mode = mode.decode() if isinstance(mode, bytes) else mode
-    if mode not in ("nearest", "linear"):
-        return f"mode {mode!r} is not supported"
-    size_in, size_out = node.shape(0), node.shapes[node.outputs[0]]
-    if any(o % i for i, o in zip(size_in, size_out, strict=True)):
-        return f"scales that are not whole numbers ({size_in} to {size_out}) are not supported"
-    return None
-
-
 def _fold_constant_indices(node: Node) -> str | None:
     indices = node.constant(1)
     if indices is None:

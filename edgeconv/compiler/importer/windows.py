@@ -10,6 +10,11 @@ from edgeconv.compiler.importer.converter import Arguments, Converter
 from edgeconv.compiler.importer.node import Node
 
 _CONV = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}
+_CONV_TRANSPOSE = {
+    1: relax.op.nn.conv1d_transpose,
+    2: relax.op.nn.conv2d_transpose,
+    3: relax.op.nn.conv3d_transpose,
+}
 _MAX_POOL = {1: relax.op.nn.max_pool1d, 2: relax.op.nn.max_pool2d, 3: relax.op.nn.max_pool3d}
 _AVERAGE_POOL = {1: relax.op.nn.avg_pool1d, 2: relax.op.nn.avg_pool2d, 3: relax.op.nn.avg_pool3d}
 
@@ -56,8 +61,6 @@ def _kernel(node: Node) -> tuple[int, ...]:
 
 
 def _refuse_conv(node: Node) -> str | None:
-    if node.constant(1) is None:
-        return "weights that are computed at run time are not supported"
     if node.rank() - 2 not in _CONV:
         return f"{node.rank() - 2} spatial axes; 1, 2 or 3 are supported"
     return _refuse_empty(node)
@@ -84,11 +87,70 @@ def _convert_conv(builder: relax.BlockBuilder, node: Node, arguments: Arguments)
     result = _CONV[rank](
         data, weight, groups=node.attributes.get("group", 1), **_geometry(node, _kernel(node))
     )
-    bias = node.constant(2)
-    if bias is None:
+    return _with_bias(builder, node, arguments, result)
+
+
+def _transposed_padding(node: Node) -> list[int]:
+    """Return explicit padding, also where ONNX gives the output's shape instead."""
+    kernel = _kernel(node)
+    rank = len(kernel)
+    auto = node.attributes.get("auto_pad", b"NOTSET")
+    auto = auto.decode() if isinstance(auto, bytes) else auto
+    if auto == "NOTSET" and "output_shape" not in node.attributes:
+        return list(node.attributes.get("pads", (0,) * (2 * rank)))
+    strides = node.attributes.get("strides", (1,) * rank)
+    dilation = node.attributes.get("dilations", (1,) * rank)
+    extra = node.attributes.get("output_padding", (0,) * rank)
+    sizes = zip(node.shape(0)[2:], node.shapes[node.outputs[0]][2:], strict=True)
+    totals = [
+        s * (i - 1) + e + d * (k - 1) + 1 - o
+        for (i, o), s, e, d, k in zip(sizes, strides, extra, dilation, kernel, strict=True)
+    ]
+    small = [total // 2 for total in totals]
+    large = [total - total // 2 for total in totals]
+    return [*small, *large] if auto == "SAME_UPPER" else [*large, *small]
+
+
+def _refuse_transposed(node: Node) -> str | None:
+    if node.constant(1) is None:
+        return "transposed convolution with weights computed at run time is not supported"
+    if node.rank() - 2 not in _CONV_TRANSPOSE:
+        return f"{node.rank() - 2} spatial axes; 1, 2 or 3 are supported"
+    if any(size < 1 for size in node.shapes[node.outputs[0]]):
+        return "the output is empty"
+    return "negative padding" if min(_transposed_padding(node)) < 0 else None
+
+
+def _convert_transposed(
+    builder: relax.BlockBuilder, node: Node, arguments: Arguments
+) -> relax.Expr:
+    rank = node.rank() - 2
+    ones = (1,) * rank
+    result = _CONV_TRANSPOSE[rank](
+        arguments[0],
+        arguments[1],
+        strides=tuple(node.attributes.get("strides", ones)),
+        padding=tuple(_transposed_padding(node)),
+        output_padding=tuple(node.attributes.get("output_padding", (0,) * rank)),
+        dilation=tuple(node.attributes.get("dilations", ones)),
+        groups=node.attributes.get("group", 1),
+    )
+    return _with_bias(builder, node, arguments, result)
+
+
+def _with_bias(
+    builder: relax.BlockBuilder, node: Node, arguments: Arguments, result: relax.Expr
+) -> relax.Expr:
+    if not node.has_input(2):
         return result
-    result = builder.emit(result)
-    return relax.op.add(result, relax.const(bias.reshape(1, -1, *(1,) * rank), str(bias.dtype)))
+    product = builder.emit(result)
+    shape = (1, node.shape(2)[0], *(1,) * (node.rank() - 2))
+    constant = node.constant(2)
+    if constant is None:
+        bias = builder.emit(relax.op.reshape(arguments[2], shape))
+    else:
+        bias = relax.const(constant.reshape(shape), str(constant.dtype))
+    return relax.op.add(product, bias)
 
 
 def _refuse_pool(node: Node) -> str | None:
@@ -137,6 +199,7 @@ def _convert_global_pool(reduce: Any) -> Any:
 
 CONVERTERS = {
     "Conv": Converter(_convert_conv, _refuse_conv),
+    "ConvTranspose": Converter(_convert_transposed, _refuse_transposed),
     "MaxPool": Converter(_convert_max_pool, _refuse_pool),
     "AveragePool": Converter(_convert_average_pool, _refuse_average_pool),
     "GlobalAveragePool": Converter(_convert_global_pool(relax.op.mean)),

@@ -9,18 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import prod
+from math import gcd, prod
 
 import tvm
 from tvm import relax, te
 
 from edgeconv.compiler.compute.conv import conv_blocked, conv_plain, depthwise_blocked
-from edgeconv.compiler.compute.layout import block_channels, pad_spatial, unblock_channels
-from edgeconv.compiler.compute.matmul import matmul_packed
+from edgeconv.compiler.compute.layout import (
+    block_channels,
+    interleave,
+    pad_spatial,
+    unblock_channels,
+)
+from edgeconv.compiler.compute.matmul import matmul_packed, matmul_plain
 from edgeconv.compiler.compute.pool import average_pool, global_average_pool, max_pool
 from edgeconv.compiler.compute.window import Window
 from edgeconv.compiler.graph import Graph, Value
-from edgeconv.compiler.passes.conv_call import Convolution, read_conv, read_window
+from edgeconv.compiler.passes.conv_call import (
+    Convolution,
+    read_conv,
+    read_transposed,
+    read_window,
+)
 from edgeconv.compiler.passes.elementwise import ELEMENTWISE
 from edgeconv.compiler.passes.packing import (
     Array,
@@ -75,7 +85,9 @@ class _Layout:
     def visit(self, var: relax.Var, value: relax.Expr) -> None:
         """Emit one binding in its best layout."""
         name = op_name(value)
-        if name.startswith("relax.nn.conv"):
+        if name.endswith("_transpose"):
+            self._transposed(var, value)
+        elif name.startswith("relax.nn.conv"):
             self._conv(var, value)
         elif name.startswith(("relax.nn.max_pool", "relax.nn.avg_pool")):
             self._pool(var, value)
@@ -161,33 +173,54 @@ class _Layout:
 
     def _conv(self, var: relax.Var, call: tvm.ir.Call) -> None:
         conv = read_conv(call, shape_of(var))
-        taps = conv.window.taps
-        self.tables.macs[var.name] = prod(shape_of(var)) * taps * (conv.in_channels // conv.groups)
-        if conv.is_depthwise:
-            self.tables.families[var.name] = "depthwise"
-            self._depthwise(var, conv)
-        elif conv.fits_blocks(self.machine):
-            self.tables.families[var.name] = "conv" if conv.groups == 1 else "grouped"
-            self._dense(var, conv)
-        else:
-            self.tables.families[var.name] = "grouped"
-            self._grouped(var, conv)
+        per_output = conv.window.taps * (conv.in_channels // conv.groups)
+        self.tables.macs[var.name] = prod(shape_of(var)) * per_output
+        self.tables.families[var.name] = conv.family
+        self._emit(var, *self._convolve(var.name, conv))
 
-    def _depthwise(self, var: relax.Var, conv: Convolution) -> None:
+    def _transposed(self, var: relax.Var, call: tvm.ir.Call) -> None:
+        """A stride² (stride³) set of dense convolutions, one per phase, and their interleaving."""
+        transposed = read_transposed(call, shape_of(var))
+        self.tables.macs[var.name] = transposed.macs
+        phases = transposed.phases()
+        if not phases:
+            self._emit(var, relax.op.zeros(shape_of(var), "float32"))
+            return
+        parts = []
+        block = 0
+        for offset, conv in phases:
+            name = f"{var.name}_phase_{'_'.join(map(str, offset))}"
+            self.tables.layers[name] = self.tables.layers.get(var.name, ())
+            self.tables.families[name] = "transposed"
+            part, block = self._convolve(name, conv)
+            parts.append(self.builder.emit(part, name))
+        self.tables.families[var.name] = "transposed"
+        offsets = [offset for offset, _ in phases]
+        shape = transposed.stride, transposed.size
+        self._emit(var, self._call(interleave, parts, offsets, *shape), block)
+
+    def _convolve(self, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]:
+        """Return a call of the convolution in its best layout, and the result's block."""
+        if conv.weight is None or not (conv.is_depthwise or conv.fits_blocks(self.machine)):
+            return self._grouped(name, conv), 0
+        if conv.is_depthwise:
+            return self._depthwise(conv)
+        return self._dense(name, conv)
+
+    def _depthwise(self, conv: Convolution) -> tuple[tvm.ir.Call, int]:
         data = self._as_blocked(conv.data)
         block = shape_of(data)[-1]
-        weight = relax.const(pack_depthwise_weight(conv.weight, block), "float32")
-        call = self._call(depthwise_blocked, [data, weight], conv.window)
-        self._emit(var, call, block)
+        weight = relax.const(pack_depthwise_weight(conv.constant, block), "float32")
+        return self._call(depthwise_blocked, [data, weight], conv.window), block
 
-    def _dense(self, var: relax.Var, conv: Convolution) -> None:
+    def _dense(self, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]:
         block = channel_block(conv.out_channels, self.machine)
         data = self._conv_input(conv)
         blocks = -(-conv.out_channels // block) // conv.groups
         tile = register_tile(conv.size[-1], blocks, block, self.machine)
         columns = round_up(conv.size[-1], tile.columns)
-        data = self._padded(var, data, conv.window, columns)
-        weight = relax.const(pack_conv_weight(conv.weight, block), "float32")
+        data = self._padded(name, data, conv.window, columns)
+        weight = relax.const(pack_conv_weight(conv.constant, block), "float32")
         call = self._call(
             conv_blocked,
             [data, weight],
@@ -196,7 +229,7 @@ class _Layout:
             size=conv.size,
             columns=columns,
         )
-        self._emit(var, call, block)
+        return call, block
 
     def _conv_input(self, conv: Convolution) -> relax.Expr:
         """Return blocked input; few plain channels are read as blocks of one."""
@@ -209,11 +242,12 @@ class _Layout:
             relax.op.reshape(plain, (*shape_of(plain), 1)), f"{data.name}_unit_blocks"
         )
 
-    def _grouped(self, var: relax.Var, conv: Convolution) -> None:
+    def _grouped(self, name: str, conv: Convolution) -> tvm.ir.Call:
+        """Plain layout, for groups that no block fits and for weights computed at run time."""
         columns = round_up(conv.size[-1], self.machine.lanes)
-        data = self._padded(var, self.as_plain(conv.data), conv.window, columns)
-        weight = relax.const(conv.weight, "float32")
-        call = self._call(
+        data = self._padded(name, self.as_plain(conv.data), conv.window, columns)
+        weight = self.as_plain(conv.weight_expression)
+        return self._call(
             conv_plain,
             [data, weight],
             conv.window,
@@ -221,9 +255,8 @@ class _Layout:
             size=conv.size,
             columns=columns,
         )
-        self._emit(var, call)
 
-    def _padded(self, var: relax.Var, data: relax.Expr, window: Window, columns: int) -> relax.Expr:
+    def _padded(self, name: str, data: relax.Expr, window: Window, columns: int) -> relax.Expr:
         """Pad `data` as the window asks, and to the right as far as `columns` outputs read."""
         rank = len(window.kernel)
         width = shape_of(data)[1 + rank]
@@ -233,22 +266,25 @@ class _Layout:
         if not any(window.pad_before) and not any(after):
             return data
         call = self._call(pad_spatial, [data], window.pad_before, after, name=padding.ANCHOR)
-        padded = self.builder.emit(call, f"{var.name}_pad")
+        padded = self.builder.emit(call, f"{name}_pad")
         self.tables.families[padded.name] = "pad"
-        self.tables.layers[padded.name] = self.tables.layers.get(var.name, ())
+        self.tables.layers[padded.name] = self.tables.layers.get(name, ())
         return padded
 
     def _matmul(self, var: relax.Var, call: tvm.ir.Call) -> None:
-        weight = constant_of(call.args[1])
-        assert weight is not None, "the importer refuses computed weights"
-        data = self.as_plain(call.args[0])
-        rows = shape_of(data)[-2]
-        # With few rows the accumulators of several vectors hide the latency of one.
-        tile = self.machine.lanes * (4 if rows < 4 else 1)
-        packed = relax.const(pack_matmul_weight(weight, tile), "float32")
-        self.tables.macs[var.name] = prod(shape_of(data)) * int(weight.shape[1])
+        data, weight = self.as_plain(call.args[0]), constant_of(call.args[1])
+        depth, columns = shape_of(call.args[1])[-2:]
+        self.tables.macs[var.name] = prod(shape_of(var)) * depth
         self.tables.families[var.name] = "matmul"
-        self._emit(var, self._call(matmul_packed, [data, packed], int(weight.shape[1])))
+        if weight is None or weight.ndim != 2:
+            other = self.as_plain(call.args[1])
+            tile = gcd(columns, self.machine.lanes)
+            self._emit(var, self._call(matmul_plain, [data, other], tile))
+            return
+        # With few rows the accumulators of several vectors hide the latency of one.
+        tile = self.machine.lanes * (4 if shape_of(data)[-2] < 4 else 1)
+        packed = relax.const(pack_matmul_weight(weight, tile), "float32")
+        self._emit(var, self._call(matmul_packed, [data, packed], columns))
 
     # Pooling.
 

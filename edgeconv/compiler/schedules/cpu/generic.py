@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import gcd
+
 from tvm import s_tir
 
 from edgeconv.compiler.schedules.cpu.common import (
@@ -38,14 +40,27 @@ def _schedule_spatial(sch: s_tir.Schedule, block: object, machine: Machine) -> N
     if not loops:
         return
     work = total_work(sch, block)
-    fused = sch.fuse(*loops) if len(loops) > 1 else loops[0]
-    lanes = machine.lanes
-    while extent(sch, fused) % lanes:
-        lanes //= 2
-    outer, lane = sch.split(fused, [None, lanes])
-    parallelise(sch, [outer], work)
+    if _is_flat(sch, block):
+        loops = [sch.fuse(*loops)] if len(loops) > 1 else loops
+    # Lanes never cross from one row to the next, where indices and conditions would change.
+    *outer, last = loops
+    lanes = gcd(extent(sch, last), machine.lanes)
+    run, lane = sch.split(last, [None, lanes])
+    parallelise(sch, [*outer, run], work)
     if lanes > 1:
         sch.vectorize(lane)
+
+
+def _is_flat(sch: s_tir.Schedule, block: object) -> bool:
+    """Whether every operand has the result's shape and is read where the result is written."""
+    statement = sch.get(block)
+    axes = [axis.var for axis in statement.iter_vars]
+    shape = [int(size) for size in statement.writes[0].source.shape]
+    return all(
+        [int(size) for size in read.source.shape] == shape
+        and all(part.min.same_as(axis) for part, axis in zip(read.region, axes, strict=True))
+        for read in statement.reads
+    )
 
 
 def _schedule_reduction(sch: s_tir.Schedule, block: object, machine: Machine) -> None:
