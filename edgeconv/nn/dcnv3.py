@@ -80,7 +80,7 @@ class DCNv3(nn.Module):
 
     def _spread(self) -> Tensor:
         """Return how far `offset_scale` moves each tap: (K, K, 2, 1, 1), y before x."""
-        place = torch.arange(self.kernel) * self.dilation - self.padding
+        place = torch.arange(self.kernel, dtype=torch.float32) * self.dilation - self.padding
         down, right = torch.meshgrid(place, place, indexing="ij")
         moved = (self.offset_scale - 1) * torch.stack([down, right], dim=2)
         return moved[..., None, None]
