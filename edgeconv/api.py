@@ -25,6 +25,8 @@ def export(
     *,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     golden_inputs: GoldenInputs | None = None,
+    allow_pickle: bool = False,
+    arch: str | None = None,
 ) -> Exported:
     """Turn a model into checked ONNX with golden inputs and outputs.
 
@@ -34,8 +36,12 @@ def export(
         input_shapes: shape by input name, where the model leaves it open.
         golden_inputs: one mapping of arrays by input name for each golden case, in order or by
             label; seeded without.
+        allow_pickle: consent to run code that is stored in the model file, such as a pickled
+            module's. Without it, a file whose loading could run code is refused.
+        arch: zoo network, "NAME" or "NAME/VARIANT", that a file of bare weights belongs to.
 
     Raises:
+        UsageError: an argument does not fit the model.
         UnsupportedModelError: the model cannot be read or exported.
         NumericError: the exported model does not compute what the original does.
     """
@@ -44,7 +50,13 @@ def export(
     from edgeconv.exporter import remember
     from edgeconv.frontend import load_source
 
-    source = load_source(model, input_shapes=input_shapes, example_inputs=example_inputs)
+    source = load_source(
+        model,
+        input_shapes=input_shapes,
+        example_inputs=example_inputs,
+        allow_pickle=allow_pickle,
+        arch=arch,
+    )
     exported = export_source(source, golden_inputs=golden_inputs)
     remember(exported)
     return exported
@@ -61,6 +73,8 @@ def compile(
     emit: str = "bundle",
     dump: str | Path | None = None,
     progress: Progress | None = None,
+    allow_pickle: bool = False,
+    arch: str | None = None,
 ) -> Artifact:
     """Compile a model for a target.
 
@@ -75,6 +89,9 @@ def compile(
         emit: "bundle", "lib", "static" or "exe".
         dump: folder for every stage's result.
         progress: called with (stage, done, total).
+        allow_pickle: consent to run code that is stored in the model file, such as a pickled
+            module's. Without it, a file whose loading could run code is refused.
+        arch: zoo network, "NAME" or "NAME/VARIANT", that a file of bare weights belongs to.
 
     Raises:
         UsageError: an argument does not fit.
@@ -86,7 +103,14 @@ def compile(
     board = load_target(target) if isinstance(target, str) else target
     report = progress or (lambda stage, done, total: None)
     report("export", 0, 1)
-    exported = export(model, example_inputs, input_shapes=input_shapes, golden_inputs=golden_inputs)
+    exported = export(
+        model,
+        example_inputs,
+        input_shapes=input_shapes,
+        golden_inputs=golden_inputs,
+        allow_pickle=allow_pickle,
+        arch=arch,
+    )
     report("export", 1, 1)
     from edgeconv.compiler.link import Emit
     from edgeconv.compiler.pipeline import compile_exported

@@ -11,6 +11,8 @@ import typer
 
 from edgeconv.cli import console
 from edgeconv.cli.options import (
+    AllowPickle,
+    Arch,
     InputShape,
     Json,
     Model,
@@ -18,6 +20,7 @@ from edgeconv.cli.options import (
     TargetName,
     Verbose,
     parse_input_shapes,
+    warn_of_pickle,
 )
 from edgeconv.cli.verify import show_report
 from edgeconv.errors import DeviceError, UsageError
@@ -44,6 +47,8 @@ def compile_model(
         typer.Option("--output", "-o", metavar="FILE.edge", help="Default: MODEL-TARGET.edge."),
     ] = None,
     input_shape: InputShape = None,
+    arch: Arch = None,
+    allow_pickle: AllowPickle = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a run, unless told then.")] = 1,
     emit: Annotated[
         Emit,
@@ -79,6 +84,7 @@ def compile_model(
 
     shapes = parse_input_shapes(input_shape or [])
     _refuse_odd_output(output)
+    warn_of_pickle(model, allow_pickle)
     started = time.perf_counter()
     with console.progress() as report:
         artifact = compile_to_artifact(
@@ -89,6 +95,8 @@ def compile_model(
             emit=emit.value,
             dump=dump,
             progress=report,
+            allow_pickle=allow_pickle,
+            arch=arch,
         )
     seconds = time.perf_counter() - started
 

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from edgeconv.cli import console
-from edgeconv.cli.options import InputShape, Json, Model, Quiet, Verbose, parse_input_shapes
+from edgeconv.cli.options import (
+    AllowPickle,
+    Arch,
+    InputShape,
+    Json,
+    Model,
+    Quiet,
+    Verbose,
+    parse_input_shapes,
+    warn_of_pickle,
+)
 
 
 def export(
@@ -18,6 +28,8 @@ def export(
         typer.Option("--output", "-o", metavar="FILE.onnx", help="Default: MODEL.onnx."),
     ] = None,
     input_shape: InputShape = None,
+    arch: Arch = None,
+    allow_pickle: AllowPickle = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -27,9 +39,10 @@ def export(
     from edgeconv.exporter import write_onnx
 
     shapes = parse_input_shapes(input_shape or [])
+    warn_of_pickle(model, allow_pickle)
     with console.progress() as report:
         report("export", 0, 1)
-        exported = export_model(model, input_shapes=shapes)
+        exported = export_model(model, input_shapes=shapes, allow_pickle=allow_pickle, arch=arch)
         report("export", 1, 1)
     path = output or Path(f"{exported.name}.onnx")
     write_onnx(exported, path)

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeconv.cli import console
-from edgeconv.cli.options import Json, Quiet, Verbose, complete_model, complete_target
+from edgeconv.cli.options import (
+    AllowPickle,
+    Arch,
+    InputShape,
+    Json,
+    Quiet,
+    Verbose,
+    complete_model,
+    complete_target,
+    parse_input_shapes,
+    warn_of_pickle,
+)
 from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,15 +45,23 @@ def inspect(
             help="For a model: the target to check it for.",
         ),
     ] = None,
+    input_shape: InputShape = None,
+    arch: Arch = None,
+    allow_pickle: AllowPickle = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Show a model's layers and what a target supports, or an artifact's contents and plan."""
     if Path(model).suffix == ".edge":
+        if input_shape or arch or allow_pickle:
+            raise UsageError("--input-shape, --arch and --allow-pickle are for models")
         _inspect_artifact(Path(model), target)
     else:
-        _inspect_model(model, target)
+        shapes = parse_input_shapes(input_shape or [])
+        warn_of_pickle(model, allow_pickle)
+        loading = {"input_shapes": shapes, "arch": arch, "allow_pickle": allow_pickle}
+        _inspect_model(model, target, loading)
 
 
 def _inspect_artifact(path: Path, target: str | None) -> None:
@@ -108,7 +127,7 @@ def _show_plan(artifact: Artifact) -> None:
     console.show(steps)
 
 
-def _inspect_model(model: str, target: str | None) -> None:
+def _inspect_model(model: str, target: str | None, loading: dict[str, Any]) -> None:
     from edgeconv.api import export
     from edgeconv.compiler.importer import unsupported
     from edgeconv.inspection import inspect_model, totals
@@ -117,7 +136,7 @@ def _inspect_model(model: str, target: str | None) -> None:
     board = None if target is None else load_target(target)
     with console.progress() as report:
         report("export", 0, 1)
-        exported = export(model)
+        exported = export(model, **loading)
         report("export", 1, 1)
     layers = inspect_model(exported.model, unsupported(exported.model) if board else None)
     total = totals(layers)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgeconv.cli import console
 from edgeconv.errors import UsageError
 from edgeconv.resources import resource_dir
 
@@ -25,6 +26,11 @@ def complete_model(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def complete_arch(incomplete: str) -> list[str]:
+    """Return the zoo networks that begin with `incomplete`, as --arch takes them."""
+    return [name.removeprefix("zoo:") for name in complete_model(f"zoo:{incomplete}")]
+
+
 def zoo_name(name: str, variant: str) -> str:
     """Return a zoo network as commands take it."""
     return f"zoo:{name}" if variant == "full" else f"zoo:{name}/{variant}"
@@ -35,8 +41,8 @@ Model = Annotated[
     typer.Argument(
         metavar="MODEL",
         autocompletion=complete_model,
-        help="A .onnx or .pt2 file, an edgeconv checkpoint, or a zoo name such as "
-        "zoo:mobilenet_v2 (see `edgeconv models`).",
+        help="A .onnx, .pt2 or TorchScript file, an edgeconv checkpoint, weights with --arch, or "
+        "a zoo name such as zoo:mobilenet_v2 (see `edgeconv models`).",
     ),
 ]
 ArtifactFile = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A .edge file.")]
@@ -54,6 +60,22 @@ InputShape = Annotated[
         metavar="NAME=1,3,224,224", help="Shape of an input that the model leaves open; repeatable."
     ),
 ]
+AllowPickle = Annotated[
+    bool,
+    typer.Option(
+        "--allow-pickle",
+        help="Load MODEL even if that runs code stored in it, as a pickled module does. "
+        "Only for files whose maker you trust.",
+    ),
+]
+Arch = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[/VARIANT]",
+        autocompletion=complete_arch,
+        help="Zoo network that MODEL, a file of bare weights (a state dict), belongs to.",
+    ),
+]
 TargetName = Annotated[
     str,
     typer.Option(
@@ -68,6 +90,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and wa
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Tell more, and show where an error came from.")
 ]
+
+
+def warn_of_pickle(model: str, allow_pickle: bool) -> None:
+    """Say on stderr what the consent to load any pickle means."""
+    if allow_pickle:
+        console.warn(f"--allow-pickle: code that is stored in {model} runs with your rights")
 
 
 def parse_input_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import onnx
 
 from edgeconv.errors import UnsupportedModelError, UsageError
+from edgeconv.exporter import torchscript
+from edgeconv.exporter.opset import OPSET
 from edgeconv.frontend import Source
 from edgeconv.frontend.quiet import quiet
 
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     import torch
 
 Array = npt.NDArray[Any]
-
-OPSET = 20
 
 
 class Program:
@@ -49,9 +49,11 @@ class Program:
         self._stack.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(1)
         if self._has_modes:
-            for layer in self._module.modules():
+            # A frozen TorchScript module has lost its mode.
+            layers = [layer for layer in self._module.modules() if hasattr(layer, "training")]
+            for layer in layers:
                 self._stack.callback(setattr, layer, "training", layer.training)
-            self._module.eval()
+                layer.training = False
         return self
 
     def __exit__(
@@ -98,24 +100,35 @@ class Program:
         """
         import torch
 
-        examples = self._source.example_inputs
         try:
             with quiet(), torch.no_grad():
-                program = torch.onnx.export(
-                    self._program,
-                    self._tensors(examples),
-                    dynamo=True,
-                    opset_version=OPSET,
-                    input_names=list(examples),
-                    output_names=list(self.run(examples)),
-                    verbose=False,
-                )
+                return self._translated()
         except UsageError:
             raise
         except Exception as error:
             raise UnsupportedModelError(
                 f"{self._source.origin}: cannot be exported to ONNX: {_cause(error)}"
             ) from error
+
+    def _translated(self) -> onnx.ModelProto:
+        import torch
+
+        from edgeconv.ops import translation_table
+
+        examples = self._source.example_inputs
+        names = list(examples), list(self.run(examples))
+        if isinstance(self._module, torch.jit.ScriptModule):
+            return torchscript.to_onnx(self._module, self._tensors(examples), *names)
+        program = torch.onnx.export(
+            self._program,
+            self._tensors(examples),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=names[0],
+            output_names=names[1],
+            custom_translation_table=translation_table(),
+            verbose=False,
+        )
         assert program is not None
         model: onnx.ModelProto = program.model_proto
         return model

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnx
 
 from edgeconv.errors import UnsupportedModelError
+from edgeconv.exporter.opset import raised
 from edgeconv.frontend.onnx_file import fix_shape
 from edgeconv.frontend.quiet import quiet
 
@@ -32,7 +33,7 @@ def tidy(
     plain.CopyFrom(model)
     for value in plain.graph.input:
         fix_shape(value, example_inputs[value.name].shape)
-    plain = _fold(_infer(plain, origin))
+    plain = _fold(_infer(raised(plain, origin), origin))
     _name(plain)
     _order_constants(plain.graph)
     _strip(plain)
@@ -62,6 +63,10 @@ def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
     from onnxscript import optimizer
 
     with quiet():
+        # Left alone by default, to keep files small; but paddings and shapes are made with it.
+        optimizer.fold_constants(
+            model, should_fold=lambda node: node.op_type == "ConstantOfShape" or None
+        )
         folded: onnx.ModelProto = optimizer.optimize(model)
     return folded
 

@@ -47,17 +47,26 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Request:
-    """What the user says about the inputs.
+    """What the user says about the inputs, and about the file.
 
     Attributes:
         shapes: shape by input name.
         examples: arrays or tensors, by name or in order; None where none were given.
         seed: of the drawn arrays.
+        allow_pickle: whether code in the file may run.
+        arch: zoo network, "NAME" or "NAME/VARIANT", that bare weights belong to.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     examples: Mapping[str, Any] | Sequence[Any] | None
     seed: int
+    allow_pickle: bool = False
+    arch: str | None = None
+
+    def gives(self, name: str, position: int) -> bool:
+        """Tell whether there is a shape or an example for the input of that name and place."""
+        given = self.shapes if self.examples is None else self.examples
+        return name in given if isinstance(given, Mapping) else position < len(given)
 
     def resolve(self, specs: Sequence[InputSpec], origin: str) -> dict[str, Array]:
         """Return one array per spec, in their order.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,11 +29,16 @@ def load(module: Any, request: Request) -> Source:
             f"a model is a path, a zoo name or a torch.nn.Module, not {type(module).__name__}"
         )
     kind = type(module).__name__
-    origin = f"module {kind}"
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower()
+    return module_source(module, name, f"module {kind}", request)
+
+
+def module_source(module: torch.nn.Module, name: str, origin: str, request: Request) -> Source:
+    """Wrap a module, whose inputs are float32 where no examples say otherwise."""
     float32 = np.dtype(np.float32)
     specs = [InputSpec(name, float32, None) for name in _input_names(module, request)]
     return Source(
-        name=re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower(),
+        name=name,
         origin=origin,
         module=module,
         onnx=None,
@@ -44,17 +48,16 @@ def load(module: Any, request: Request) -> Source:
 
 def _input_names(module: torch.nn.Module, request: Request) -> list[str]:
     """Return the names of the inputs by position, up to the first optional one not given."""
-    given = request.shapes if request.examples is None else request.examples
     names: list[str] = []
     for parameter in inspect.signature(module.forward).parameters.values():
         if parameter.kind is parameter.VAR_POSITIONAL:
-            return names + [f"{parameter.name}_{i}" for i in range(len(given) - len(names))]
+            first = len(names)
+            while request.gives(name := f"{parameter.name}_{len(names) - first}", len(names)):
+                names.append(name)
+            return names
         by_position = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         required = parameter.default is parameter.empty
-        is_given = (
-            parameter.name in given if isinstance(given, Mapping) else len(names) < len(given)
-        )
-        if not by_position or not (required or is_given):
+        if not by_position or not (required or request.gives(parameter.name, len(names))):
             break
         names.append(parameter.name)
     return names

@@ -14,6 +14,10 @@ from edgeconv.frontend.inputs import InputSpec, Request
 from edgeconv.frontend.modelfile import ModelFile
 from edgeconv.frontend.source import Source
 
+OPSETS = range(11, 23)
+# From here on, constants need not be inputs as well.
+_CONSTANTS_ONLY_IR = 4
+
 
 def recognises(file: ModelFile) -> bool:
     """Tell by the name: the format has no magic number."""
@@ -24,19 +28,20 @@ def load(file: ModelFile, request: Request) -> Source:
     """Load the graph and fix the shapes of its inputs.
 
     Raises:
-        UnsupportedModelError: the file is damaged or no valid model, or external data is missing
-            or lies outside the file's folder.
+        UnsupportedModelError: the file is damaged, no valid model or of another opset, or
+            external data is missing or lies outside the file's folder.
         UsageError: an input's shape is open, or a shape or example does not fit.
     """
     model = _parse(file)
-    for tensor in _tensors(model.graph):
+    _refuse_opset(model, file)
+    for tensor in tensors(model.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             _load_external(tensor, file.path)
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise UnsupportedModelError(f"{file.path}: not a valid ONNX model: {error}") from error
-    _drop_initialised_inputs(model.graph)
+    _drop_initialised_inputs(model)
     specs = [_spec(value, file) for value in model.graph.input]
     inputs = request.resolve(specs, file.name)
     for value in model.graph.input:
@@ -60,7 +65,16 @@ def _parse(file: ModelFile) -> onnx.ModelProto:
     return model
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+def _refuse_opset(model: onnx.ModelProto, file: ModelFile) -> None:
+    for opset in model.opset_import:
+        if opset.domain in {"", "ai.onnx"} and opset.version not in OPSETS:
+            raise UnsupportedModelError(
+                f"{file.path}: opset {opset.version}; edgeconv reads opset {OPSETS[0]} to "
+                f"{OPSETS[-1]}: export it again, or convert it with onnx.version_converter"
+            )
+
+
+def tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     """Yield every tensor that can lie in an external file, subgraphs included."""
     yield from graph.initializer
     for node in graph.node:
@@ -69,7 +83,7 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield attribute.t
             yield from attribute.tensors
             for subgraph in [attribute.g, *attribute.graphs]:
-                yield from _tensors(subgraph)
+                yield from tensors(subgraph)
 
 
 def _load_external(tensor: onnx.TensorProto, model: Path) -> None:
@@ -95,12 +109,14 @@ def _load_external(tensor: onnx.TensorProto, model: Path) -> None:
     del tensor.external_data[:]
 
 
-def _drop_initialised_inputs(graph: onnx.GraphProto) -> None:
+def _drop_initialised_inputs(model: onnx.ModelProto) -> None:
     """Remove inputs that have an initializer: old exporters list the weights as inputs."""
+    graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
     kept = [value for value in graph.input if value.name not in weights]
     del graph.input[:]
     graph.input.extend(kept)
+    model.ir_version = max(model.ir_version, _CONSTANTS_ONLY_IR)
 
 
 def _spec(value: onnx.ValueInfoProto, file: ModelFile) -> InputSpec:
@@ -108,6 +124,11 @@ def _spec(value: onnx.ValueInfoProto, file: ModelFile) -> InputSpec:
     if not value.type.HasField("tensor_type") or kind.elem_type == onnx.TensorProto.STRING:
         raise UnsupportedModelError(f"{file.path}: input {value.name} is no numeric tensor")
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    if dtype.kind not in "fiub":
+        raise UnsupportedModelError(
+            f"{file.path}: input {value.name} is {dtype}; edgeconv takes the floating point, "
+            "integer and boolean types of NumPy"
+        )
     if not kind.HasField("shape"):
         return InputSpec(value.name, dtype, None)
     sizes = tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)

@@ -2,9 +2,7 @@
 
 `torch.export.load` unpickles some members, falls back to the unsafe unpickler for sample inputs,
 evaluates symbolic expressions, and generates Python from names in the program. So every member
-and every string is checked against what `torch.export.save` writes for ordinary networks, and
-PyTorch reads a fresh archive of the checked members, never the file itself: a zip that two
-readers understand differently gains nothing.
+and every string is checked against what `torch.export.save` writes for ordinary networks.
 """
 
 from __future__ import annotations
@@ -12,13 +10,13 @@ from __future__ import annotations
 import io
 import json
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import UnsupportedModelError
+from edgeconv.frontend import archive
+from edgeconv.frontend.operators import computes_only
 
-_ROOT = "archive"
 _SAMPLE_INPUTS = "data/sample_inputs/model.pt"
 _PLAIN = re.compile(
     r"archive_format|archive_version|byteorder|\.data/(version|serialization_id)"
@@ -28,10 +26,11 @@ _JSON = re.compile(r"models/model\.json|data/(weights|constants)/model_\w+_confi
 
 _NAME = re.compile(r"[\w.]*")
 _TARGET = re.compile(
-    r"torch\.ops\.(aten|prims|edgeconv|torchvision)\.\w+\.\w+|torch\.sym_\w+"
+    r"torch\.sym_\w+"
     r"|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pow|getitem|eq|ne|lt|le|gt|ge|and_|or_)"
     r"|math\.\w+"
 )
+_OPERATOR = re.compile(r"torch\.ops\.(\w+)\.(\w+)\.\w+")
 _EXPRESSION = re.compile(r"(?:'[a-z]+\d+'|[A-Za-z]+\w*|\d+|[-+*/(),=<> ])*")
 _EXPRESSION_WORD = re.compile(
     r"Symbol|Integer|Rational|Add|Mul|Pow|Max|Min|Mod|PythonMod|FloorDiv|CeilDiv|CleanDiv"
@@ -50,20 +49,7 @@ def checked_archive(path: Path) -> bytes:
     Raises:
         UnsupportedModelError: a member or a string in it could run code, or the file is damaged.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {
-                info.filename.partition("/")[2]: archive.read(info) for info in archive.infolist()
-            }
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
-        raise UnsupportedModelError(
-            f"{path}: damaged ({error}); copy or export it again"
-        ) from error
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as checked:
-        for name, data in members.items():
-            checked.writestr(f"{_ROOT}/{name}", _checked(path, name, data))
-    return buffer.getvalue()
+    return archive.rewrite(path, lambda name, data: _checked(path, name, data))
 
 
 def _checked(path: Path, name: str, data: bytes) -> bytes:
@@ -79,7 +65,7 @@ def _checked(path: Path, name: str, data: bytes) -> bytes:
         except (ValueError, RecursionError) as error:
             raise UnsupportedModelError(f"{path}: {name} is damaged: {error}") from error
         return json.dumps(document).encode()
-    raise _refusal(f"{path}: member {name}")
+    raise archive.refusal(f"{path}: member {name}")
 
 
 def _check_tensors_only(path: Path, name: str, data: bytes) -> None:
@@ -88,14 +74,14 @@ def _check_tensors_only(path: Path, name: str, data: bytes) -> None:
     try:
         torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
-        raise _refusal(f"{path}: the pickle {name}, which is not only tensors,") from error
+        raise archive.refusal(f"{path}: the pickle {name}, which is not only tensors,") from error
 
 
 def _check(value: Any, key: str, where: str) -> None:
     """Check every string below `value`, which stands under `key`; drop what is not needed."""
     if isinstance(value, dict):
         if value.get("use_pickle"):
-            raise _refusal(f"{where}: a pickled payload")
+            raise archive.refusal(f"{where}: a pickled payload")
         # Guards restate, as Python source, what the shapes say.
         value.pop("guards_code", None)
         if isinstance(value.get("metadata"), dict):
@@ -115,7 +101,12 @@ def _check_string(text: str, key: str, where: str) -> None:
     if key in _FREE_TEXT:
         return
     if key == "target" and text.startswith(("torch", "_operator", "math", "#")):
-        harmless = _TARGET.fullmatch(text) is not None
+        operator = _OPERATOR.fullmatch(text)
+        harmless = (
+            computes_only(operator[1], operator[2])
+            if operator
+            else _TARGET.fullmatch(text) is not None
+        )
     elif key == "expr_str":
         words = re.findall(r"(?<!')\b[A-Za-z]\w*", text)
         harmless = _EXPRESSION.fullmatch(text) is not None and all(
@@ -126,7 +117,7 @@ def _check_string(text: str, key: str, where: str) -> None:
     else:
         harmless = _NAME.fullmatch(text) is not None
     if not harmless:
-        raise _refusal(f"{where}: {key} {text[:60]!r}")
+        raise archive.refusal(f"{where}: {key} {text[:60]!r}")
 
 
 def _is_plain_tree(spec: Any) -> bool:
@@ -142,10 +133,3 @@ def _is_plain_tree(spec: Any) -> bool:
             and _is_plain_tree(spec.get("children_spec", []))
         )
     return isinstance(spec, int)
-
-
-def _refusal(what: str) -> UnsupportedModelError:
-    return UnsupportedModelError(
-        f"{what} could run code when loaded, so edgeconv does not load the file; export the "
-        "network to ONNX, or save it again as a program of tensors and standard operators only"
-    )

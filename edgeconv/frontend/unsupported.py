@@ -13,11 +13,6 @@ _TO_ONNX = "export the network to ONNX or with torch.export, and give that file"
 # Tried in order; the first test that holds names the file.
 _KINDS: tuple[tuple[Callable[[ModelFile], bool], str], ...] = (
     (
-        lambda file: any(name.startswith("code/") for name in file.members),
-        "a TorchScript archive, which edgeconv does not load; in the program that made it, use "
-        "torch.export.export on the module instead of torch.jit",
-    ),
-    (
         lambda file: "serialized_exported_program.json" in file.members,
         "a .pt2 of PyTorch 2.7 or older; load it there and save it with a newer PyTorch",
     ),
@@ -41,8 +36,8 @@ _KINDS: tuple[tuple[Callable[[ModelFile], bool], str], ...] = (
     ),
 )
 _UNKNOWN = (
-    "no model file that edgeconv knows (.onnx, .pt2, edgeconv checkpoint); a graph in ONNX format "
-    "must be named *.onnx"
+    "no model file that edgeconv knows (.onnx, .pt2, TorchScript, edgeconv checkpoint, weights "
+    "with --arch); a graph in ONNX format must be named *.onnx"
 )
 
 

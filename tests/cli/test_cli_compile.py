@@ -175,3 +175,61 @@ def test_inspect_names_what_is_not_supported(cli, cli_json, tmp_path):
     assert found["supported"] is False
     assert found["layers"][0]["unsupported"]
     assert "determinant" in cli("compile", "det.onnx", "--target", "rasp4", code=3).stderr
+
+
+@pytest.fixture
+def weights_file(tmp_path):
+    """Bare weights of the tiny network, in the folder that the command line runs in."""
+    import torch
+
+    from edgeconv import zoo
+
+    torch.save(zoo.load("efficientnet_lite0", "tiny").state_dict(), tmp_path / "mine.pt")
+    return "mine.pt"
+
+
+def test_bare_weights_compile_with_arch(cli, cli_json, weights_file):
+    arch = ("--arch", "efficientnet_lite0/tiny")
+    summary = cli_json("compile", weights_file, "--target", "host", *arch)
+    assert summary["verified"] is True
+    assert cli_json("export", weights_file, *arch)["origin"] == "mine.pt"
+    assert cli_json("inspect", weights_file, *arch)["totals"]["macs"] > 0
+    told = cli("compile", weights_file, "--target", "host", code=3).stderr
+    assert "--arch efficientnet_lite0/tiny" in told
+    cli("compile", TINY, "--target", "host", *arch, code=2)
+    cli("export", weights_file, "--arch", "nothing", code=2)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_compiles_with_shapes(cli, cli_json, tmp_path):
+    import torch
+
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU()).eval()
+    torch.jit.script(module).save(tmp_path / "net.ts")
+    shape = ("--input-shape", "input=1,3,9,9")
+    assert cli_json("compile", "net.ts", "--target", "host", *shape)["verified"] is True
+    assert cli_json("inspect", "net.ts", *shape)["totals"]["layers"] == 2
+    assert "--input-shape" in cli("compile", "net.ts", "--target", "host", code=2).stderr
+
+
+def test_a_pickle_is_loaded_with_consent_only_and_said_to_run_code(cli, tmp_path):
+    import torch
+    from payload import Bomb
+
+    torch.save(torch.nn.Conv2d(3, 8, 3).eval(), tmp_path / "net.pt")
+    torch.save(Bomb(tmp_path / "ran"), tmp_path / "bomb.pt")
+    shape = ("--input-shape", "input=1,3,9,9")
+    for command in (("compile", "--target", "host"), ("export",), ("inspect",)):
+        refused = cli(*command, "net.pt", *shape, code=3).stderr
+        assert "--allow-pickle" in refused
+        told = cli(*command, "net.pt", *shape, "--allow-pickle", "--quiet").stderr
+        assert "code that is stored in net.pt runs" in told
+        cli(*command, "bomb.pt", code=3)
+        assert not (tmp_path / "ran").exists()
+    # Consent is what makes the difference: the same file then does run.
+    cli("inspect", "bomb.pt", "--allow-pickle", code=3)
+    assert (tmp_path / "ran").exists()
+
+
+def test_options_for_models_do_not_go_with_artifacts(cli):
+    assert "are for models" in cli("inspect", "net.edge", "--allow-pickle", code=2).stderr

@@ -1,0 +1,83 @@
+"""TorchScript archives: what `torch.jit.save` wrote of a scripted or traced module."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgeconv.errors import UnsupportedModelError
+from edgeconv.frontend.inputs import InputSpec, Request
+from edgeconv.frontend.modelfile import ModelFile
+from edgeconv.frontend.quiet import quiet
+from edgeconv.frontend.source import Source
+from edgeconv.frontend.torchscript_check import checked_archive
+
+if TYPE_CHECKING:
+    import torch
+
+
+def recognises(file: ModelFile) -> bool:
+    """Tell by the code inside: no other archive of PyTorch has any."""
+    return any(name.startswith("code/") for name in file.members)
+
+
+def load(file: ModelFile, request: Request) -> Source:
+    """Load the module after checking that its code only computes, or as it is with consent.
+
+    The archive holds no shapes: `--input-shape` or examples give each input's, and inputs that
+    are drawn are float32.
+
+    Raises:
+        UnsupportedModelError: the file is damaged, could do more than compute, or its forward
+            needs something else than tensors.
+        UsageError: an input's shape is not given, or a shape or example does not fit.
+    """
+    import torch
+
+    data = file.path.read_bytes() if request.allow_pickle else checked_archive(file.path)
+    try:
+        with quiet():
+            module = torch.jit.load(  # type: ignore[no-untyped-call]
+                io.BytesIO(data), map_location="cpu"
+            )
+            arguments = module.forward.schema.arguments[1:]
+    except Exception as error:
+        # What the loader raises depends on what is wrong with the file.
+        raise UnsupportedModelError(
+            f"{file.path}: a TorchScript archive that cannot be read ({_first_line(error)}); save "
+            "it again, or use torch.export.export on the module instead of torch.jit"
+        ) from error
+    specs = [
+        InputSpec(name, np.dtype(np.float32), None)
+        for name in _input_names(arguments, file, request)
+    ]
+    return Source(
+        name=file.path.stem,
+        origin=file.name,
+        module=module,
+        onnx=None,
+        example_inputs=request.resolve(specs, file.name),
+    )
+
+
+def _input_names(
+    arguments: list[torch._C.Argument], file: ModelFile, request: Request
+) -> list[str]:
+    """Return the tensors that forward takes, up to the first optional one not given."""
+    names: list[str] = []
+    for argument in arguments:
+        if argument.has_default_value() and not request.gives(argument.name, len(names)):
+            break
+        if str(argument.type) not in {"Tensor", "Optional[Tensor]"}:
+            raise UnsupportedModelError(
+                f"{file.path}: forward takes {argument.name}, a {argument.type}; edgeconv takes "
+                "tensors by position: script a module whose forward takes tensors only"
+            )
+        names.append(argument.name)
+    return names
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
