@@ -116,6 +116,9 @@ class _Builder:
         self._layers: dict[str, tuple[str, ...]] = {}
         self._names: set[str] = set()
         self._constants: Mapping[str, npt.NDArray[Any]] = {}
+        graph = model.graph
+        self._read = {name for node in graph.node for name in node.input if name}
+        self._read |= {info.name for info in graph.output}
 
     def build(self, nodes: Sequence[Node]) -> Graph:
         graph = self._model.graph
@@ -151,13 +154,15 @@ class _Builder:
         # An operator may have more results than the node asks for.
         results = self._unpacked(result)[: len(node.outputs)]
         for name, expression in zip(node.outputs, results, strict=True):
-            if not name:
+            if name not in self._read:
                 continue
             variable = self._builder.emit(expression, self._variable_name(name))
             self._record(variable, name, (node.name,))
 
-    def _unpacked(self, result: relax.Expr) -> list[relax.Expr]:
+    def _unpacked(self, result: relax.Expr | list[relax.Expr]) -> list[relax.Expr]:
         """Return the fields of a tuple, or the one tensor that it is."""
+        if isinstance(result, list):
+            return result
         result = self._builder.normalize(result)
         if isinstance(result, relax.Tuple):
             return list(result.fields)

@@ -37,7 +37,6 @@ CONVERTERS: dict[str, Converter] = {
     "Expand": trusted("Expand", refuse_open_constants(1)),
     "Tile": trusted("Tile", refuse_open_constants(1)),
     "Slice": trusted("Slice", refuse_open_constants(1, 2, 3, 4)),
-    "Split": trusted("Split", refuse_open_constants(1)),
     "Pad": trusted("Pad", refuse_open_constants(1, 2, 3)),
     **windows.CONVERTERS,
     **products.CONVERTERS,

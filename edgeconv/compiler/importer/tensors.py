@@ -51,7 +51,21 @@ def _convert_gather(builder: relax.BlockBuilder, node: Node, arguments: Argument
     return relax.op.reshape(builder.emit(taken), node.shapes[node.outputs[0]])
 
 
+def _convert_split(
+    builder: relax.BlockBuilder, node: Node, arguments: Arguments
+) -> list[relax.Expr]:
+    """A slice for each part, so that one that nothing reads costs nothing."""
+    axis = node.attributes.get("axis", 0) % node.rank()
+    ends = np.cumsum([node.shapes[name][axis] for name in node.outputs])
+    begins = [0, *ends[:-1]]
+    return [
+        relax.op.strided_slice(arguments[0], [axis], [int(begin)], [int(end)])
+        for begin, end in zip(begins, ends, strict=True)
+    ]
+
+
 CONVERTERS = {
+    "Split": Converter(_convert_split, refuse_open_constants(1)),
     "Reshape": Converter(_convert_reshape),
     "Flatten": Converter(_convert_reshape),
     "Squeeze": Converter(_convert_reshape),
