@@ -19,7 +19,7 @@ _INTERNAL = re.compile(
     r"_convolution(_mode)?|_adaptive_avg_pool[23]d|_(safe_|log_)?softmax|_native_batch_norm_legit\w*"
     r"|_upsample_\w+|_weight_norm|_prelu_kernel|_scaled_dot_product_\w*attention\w*|_pad_circular"
     r"|_unsafe_(view|index)|_to_copy|_cast_\w+|_assert_\w+|_shape_as_tensor|_stack|_set_item"
-    r"|_unwrap_optional|_infer_size|_get_tracing_state|_list_to_tensor|_tensor_to_list|_print"
+    r"|_native_multi_head_attention|_transformer_encoder_layer_fwd|_unique2?|_unwrap_optional|_infer_size|_get_tracing_state|_list_to_tensor|_tensor_to_list|_print"
 )
 
 

@@ -117,18 +117,21 @@ class _Names(ast.NodeVisitor):
             self._check_method(name)
 
     def visit_Name(self, node: ast.Name) -> None:
-        """Refuse a namespace on its own, which could be given another name."""
-        if node.id in _ROOTS:
+        """Refuse what could be given another name: a namespace, or `getattr`."""
+        if node.id in _ROOTS or node.id == "getattr":
             raise archive.refusal(f"{self._where}: {node.id} as a value")
 
     def visit_Call(self, node: ast.Call) -> None:
         """Check the attribute that `getattr` names."""
-        if isinstance(node.func, ast.Name) and node.func.id == "getattr":
-            for argument in node.args[1:]:
-                if not isinstance(argument, ast.Constant):
-                    raise archive.refusal(f"{self._where}: getattr of a computed name")
-                self._check_method(str(argument.value))
-        self.generic_visit(node)
+        if not isinstance(node.func, ast.Name) or node.func.id != "getattr":
+            self.generic_visit(node)
+            return
+        match node.args:
+            case [owner, ast.Constant(value=str(name))] if not node.keywords:
+                self._check_method(name)
+                self.visit(owner)
+            case _:
+                raise archive.refusal(f"{self._where}: getattr of a computed name")
 
     def _check_method(self, name: str) -> None:
         known = not name.startswith("_") or name in self._internal

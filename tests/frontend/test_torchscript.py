@@ -13,7 +13,10 @@ from edgeconv.errors import UnsupportedModelError, UsageError
 from edgeconv.exporter import export
 from edgeconv.frontend import load_source
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
+]
 
 SHAPE = {"input": (2, 3, 8, 8)}
 
@@ -157,6 +160,9 @@ FORWARD = """class Net(Module):
         'input.save("{mark}")',
         '_0 = torch.from_file("{mark}", True, 10)',
         '_0 = getattr(input, "save")("{mark}")',
+        'f = getattr\n    _0 = f(input, "save")("{mark}")',
+        '_0 = getattr(ops, "aten").relu(input)',
+        '_0 = getattr(input, "sa" + "ve")("{mark}")',
         '_0 = ops.aten.from_file("{mark}", True, 10)',
         '_0 = ops.aten.save(input, "{mark}")',
         '_0 = ops.c10d.barrier(input, "{mark}")',
@@ -184,6 +190,52 @@ def test_code_that_does_more_than_compute_is_refused(tmp_path: Path, line: str) 
     with pytest.raises(UnsupportedModelError, match="could run code"):
         export(load_source(rewrite(path, change), input_shapes={"input": (2,)}))
     assert not mark.exists()
+
+
+def test_code_that_runs_while_loading_is_checked(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    torch.jit.script(small()).save(tmp_path / "net.pt")
+    method = (
+        "class Net(Module):\n"
+        "  def __setstate__(self: __torch__.Net, state: Tensor) -> NoneType:\n"
+        f'    torch.save(state, "{mark}")\n'
+    )
+    change = {"code/__torch__.py": method.encode()}
+    with pytest.raises(UnsupportedModelError, match=r"torch\.save could run code"):
+        load_source(rewrite(tmp_path / "net.pt", change), input_shapes=SHAPE)
+    assert not mark.exists()
+
+
+def test_ordinary_layers_pass_the_check(tmp_path: Path) -> None:
+    class Layers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self._conv = nn.Conv2d(3, 8, 3, padding=1, padding_mode="circular")
+            self.norm = nn.InstanceNorm2d(8, affine=True)
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.gate = nn.Sequential(nn.PReLU(), nn.GELU(), nn.Hardswish(), nn.SiLU())
+            self.pool = nn.AdaptiveAvgPool2d(2)
+
+        def forward(self, x):
+            x = self.gate(self.norm(self._conv(x)))
+            x = nn.functional.interpolate(x, scale_factor=[2.0, 2.0], mode="bicubic")
+            tokens = x.flatten(2).transpose(1, 2)
+            tokens = self.attention(tokens, tokens, tokens)[0]
+            x = x.clone()
+            x[:, 0] = 1.0
+            pooled = self.pool(x)
+            left, right = nn.functional.pixel_shuffle(pooled, 2).chunk(2, 1)
+            assert left.shape == right.shape, "halves"
+            return torch.cat([left, right], 1), nn.functional.log_softmax(tokens, -1)
+
+    module = Layers().eval()
+    x = torch.randn(1, 3, 6, 6)
+    for script in (torch.jit.script(module), torch.jit.trace(module, x, check_trace=False)):
+        script.save(tmp_path / "net.pt")
+        source = load_source(tmp_path / "net.pt", example_inputs=x)
+        with torch.no_grad():
+            for got, want in zip(source.module(x), module(x), strict=True):
+                torch.testing.assert_close(got, want)
 
 
 def test_the_payload_of_these_tests_works_with_consent(tmp_path: Path) -> None:
