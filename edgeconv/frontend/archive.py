@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgeconv.errors import UnsupportedModelError
+from edgeconv.frontend.modelfile import ZIP_ERRORS
 
 _ROOT = "archive"
 
@@ -29,7 +30,7 @@ def rewrite(path: Path, check: Check) -> bytes:
             members = {
                 info.filename.partition("/")[2]: archive.read(info) for info in archive.infolist()
             }
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError) as error:
+    except ZIP_ERRORS as error:
         raise UnsupportedModelError(
             f"{path}: damaged ({error}); copy or export it again"
         ) from error

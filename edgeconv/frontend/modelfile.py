@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeconv.errors import UnsupportedModelError
 
 _HEAD_BYTES = 16
+
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+"""What `zipfile` raises for archives that are damaged."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,7 @@ def _zip_members(path: Path) -> frozenset[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile as error:
+    except ZIP_ERRORS as error:
         raise UnsupportedModelError(
             f"{path}: a zip archive that is cut off or damaged ({error}); copy it again"
         ) from error

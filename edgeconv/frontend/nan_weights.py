@@ -14,7 +14,7 @@ from edgeconv.frontend.source import Source
 
 
 def refuse_nan_weights(source: Source) -> None:
-    """Raise UnsupportedModelError naming the first weights that hold NaN."""
+    """Raise UnsupportedModelError naming the first weights that hold NaN, or are damaged."""
     name = next(_tensors_with_nan(source), None)
     if name is not None:
         raise UnsupportedModelError(
@@ -30,7 +30,12 @@ def _tensors_with_nan(source: Source) -> Iterator[str]:
         from edgeconv.frontend.onnx_file import tensors
 
         for tensor in tensors(source.onnx.graph):
-            array = numpy_helper.to_array(tensor)
+            try:
+                array = numpy_helper.to_array(tensor)
+            except (ValueError, KeyError, TypeError) as error:
+                raise UnsupportedModelError(
+                    f"{source.origin}: the weights {tensor.name} are damaged: {error}"
+                ) from error
             if array.dtype.kind == "f" and np.isnan(array).any():
                 yield tensor.name or "of a Constant node"
     elif source.module is not None:

@@ -39,7 +39,8 @@ def load(file: ModelFile, request: Request) -> Source:
             _load_external(tensor, file.path)
     try:
         onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
+        # The latter where the checker's message quotes a damaged name.
         raise UnsupportedModelError(f"{file.path}: not a valid ONNX model: {error}") from error
     _drop_initialised_inputs(model)
     specs = [_spec(value, file) for value in model.graph.input]
@@ -123,7 +124,13 @@ def _spec(value: onnx.ValueInfoProto, file: ModelFile) -> InputSpec:
     kind = value.type.tensor_type
     if not value.type.HasField("tensor_type") or kind.elem_type == onnx.TensorProto.STRING:
         raise UnsupportedModelError(f"{file.path}: input {value.name} is no numeric tensor")
-    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    try:
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    except KeyError as error:
+        raise UnsupportedModelError(
+            f"{file.path}: input {value.name} has the element type {kind.elem_type}, which ONNX "
+            "does not define; copy or export the file again"
+        ) from error
     if dtype.kind not in "fiub":
         raise UnsupportedModelError(
             f"{file.path}: input {value.name} is {dtype}; edgeconv takes the floating point, "
