@@ -29,8 +29,9 @@ RULES: dict[str, Rule] = {
 def apply_rule(function: tvm.tirx.PrimFunc, machine: Machine) -> tvm.IRModule:
     """Return a module whose one function, "main", is `function` scheduled for `machine`."""
     module = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
-    # Relax counts in 64 bits, which 32-bit processors do by function calls.
-    module = tvm.tirx.transform.ForceNarrowIndexToInt32()(module)
+    if not any(str(parameter.dtype) == "int64" for parameter in function.params):
+        # Relax counts in 64 bits, which 32-bit processors do by function calls.
+        module = tvm.tirx.transform.ForceNarrowIndexToInt32()(module)
     sch = s_tir.Schedule(module)
     names = block_names(sch)
     rule = next((RULES[name] for name in names if name in RULES), generic.schedule)
