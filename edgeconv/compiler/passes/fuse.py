@@ -48,19 +48,19 @@ def fuse(graph: Graph) -> Graph:
         for var, value in bindings_of(graph.main):
             if isinstance(value, relax.Tuple) or member_of.get(var.name, var.name) != var.name:
                 continue
-            chain = groups.get(var.name, (var.name,))
-            if len(chain) > 1:
-                function, arguments = _composite([calls[name] for name in chain])
-                callee = builder.add_func(function, f"fused_{var.name}")
-                value = tvm.ir.Call(callee, [current(a) for a in arguments])  # noqa: PLW2901
-                layers[var.name] = tuple(
-                    dict.fromkeys(layer for name in chain for layer in graph.layers.get(name, ()))
-                )
-                families[var.name] = graph.families.get(chain[0], "elementwise")
-                macs[var.name] = sum(graph.macs.get(name, 0) for name in chain)
-                new[var.name] = builder.emit(value, var.name)
-            else:
+            chain = groups.get(var.name)
+            if chain is None:
                 new[var.name] = builder.emit(substitute(value, current), var.name)
+                continue
+            function, arguments = _composite([calls[name] for name in chain])
+            callee = builder.add_func(function, f"fused_{var.name}")
+            call = tvm.ir.Call(callee, [current(argument) for argument in arguments])
+            new[var.name] = builder.emit(call, var.name)
+            layers[var.name] = tuple(
+                dict.fromkeys(layer for name in chain for layer in graph.layers.get(name, ()))
+            )
+            families[var.name] = graph.families.get(chain[0], "elementwise")
+            macs[var.name] = sum(graph.macs.get(name, 0) for name in chain)
         return [current(output) for output in output_tuple(graph.main)]
 
     module = relax.transform.FuseTIR()(rebuild(graph.module, body))
