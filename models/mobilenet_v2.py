@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from edgeconv.imaging import Preprocessing
@@ -11,19 +10,20 @@ from edgeconv.zoo import Variant, ZooModel
 if TYPE_CHECKING:
     from torch import nn
 
-# Each row: expansion, output channels, blocks, stride of the first block.
+# Each row: output channels, blocks, stride of the first block; then the stages' expansions.
 STAGES = {
     "full": [
-        (1, 16, 1, 1),
-        (6, 24, 2, 2),
-        (6, 32, 3, 2),
-        (6, 64, 4, 2),
-        (6, 96, 3, 1),
-        (6, 160, 3, 2),
-        (6, 320, 1, 1),
+        (16, 1, 1),
+        (24, 2, 2),
+        (32, 3, 2),
+        (64, 4, 2),
+        (96, 3, 1),
+        (160, 3, 2),
+        (320, 1, 1),
     ],
-    "tiny": [(1, 6, 1, 1), (6, 9, 2, 2), (4, 13, 2, 2)],
+    "tiny": [(6, 1, 1), (9, 2, 2), (13, 2, 2)],
 }
+EXPANSION = {"full": [1, 6, 6, 6, 6, 6, 6], "tiny": [1, 6, 4]}
 STEM = {"full": 32, "tiny": 10}
 HEAD = {"full": 1280, "tiny": 40}
 CLASSES = {"full": 1000, "tiny": 10}
@@ -31,26 +31,13 @@ CLASSES = {"full": 1000, "tiny": 10}
 
 def build(variant: str) -> nn.Module:
     """Make the network: (N, 3, H, W) float32 to class scores (N, classes) float32."""
-    from torch import nn
+    from edgeconv.nn import InvertedResidual, Place, mobilenet, seed_weights
 
-    from edgeconv.nn import ConvNorm, InvertedResidual, seed_weights
+    def block(at: Place) -> nn.Module:
+        expansion = EXPANSION[variant][at.stage]
+        return InvertedResidual(at.in_channels, at.out_channels, 3, at.stride, expansion)
 
-    channels = STEM[variant]
-    blocks = nn.Sequential()
-    for expansion, width, count, first_stride in STAGES[variant]:
-        for stride in [first_stride] + [1] * (count - 1):
-            blocks.append(InvertedResidual(channels, width, 3, stride, expansion))
-            channels = width
-    network = nn.Sequential(
-        OrderedDict(
-            stem=ConvNorm(3, STEM[variant], 3, stride=2),
-            blocks=blocks,
-            head=ConvNorm(channels, HEAD[variant], 1),
-            pool=nn.AdaptiveAvgPool2d(1),
-            flatten=nn.Flatten(),
-            classifier=nn.Linear(HEAD[variant], CLASSES[variant]),
-        )
-    )
+    network = mobilenet(STEM[variant], STAGES[variant], HEAD[variant], CLASSES[variant], block)
     return seed_weights(network, seed=0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from edgeconv.imaging import Preprocessing
@@ -22,25 +21,13 @@ CLASSES = {"full": 1000, "tiny": 10}
 
 def build(variant: str) -> nn.Module:
     """Make the network: (N, 3, H, W) float32 to class scores (N, classes) float32."""
-    from torch import nn
+    from edgeconv.nn import BasicBlock, resnet, seed_weights
 
-    from edgeconv.nn import BasicBlock, ConvNorm, seed_weights
-
-    channels = STEM[variant]
-    blocks = nn.Sequential()
-    for width, count, first_stride in STAGES[variant]:
-        for stride in [first_stride] + [1] * (count - 1):
-            blocks.append(BasicBlock(channels, width, stride))
-            channels = width
-    network = nn.Sequential(
-        OrderedDict(
-            stem=ConvNorm(3, STEM[variant], 7, stride=2, activation=nn.ReLU),
-            stem_pool=nn.MaxPool2d(3, stride=2, padding=1),
-            blocks=blocks,
-            pool=nn.AdaptiveAvgPool2d(1),
-            flatten=nn.Flatten(),
-            classifier=nn.Linear(channels, CLASSES[variant]),
-        )
+    network = resnet(
+        STEM[variant],
+        STAGES[variant],
+        CLASSES[variant],
+        lambda at: BasicBlock(at.in_channels, at.out_channels, at.stride),
     )
     return seed_weights(network, seed=0)
 

@@ -1,6 +1,14 @@
 """Layers as `torch.nn.Module`s: the definition that everything else is checked against."""
 
 from edgeconv.nn.attention_augmented import AttentionAugmentedConv2d, RelativeKeys
+from edgeconv.nn.backbone import (
+    Place,
+    exchange_convs,
+    mobilenet,
+    resnet,
+    stack,
+    video_resnet,
+)
 from edgeconv.nn.conv import ConvNorm, ConvUnit, same_padding
 from edgeconv.nn.conv3d import (
     BasicBlock3d,
@@ -21,11 +29,13 @@ from edgeconv.nn.dynamic import (
 )
 from edgeconv.nn.grouped import ResNeXtBottleneck
 from edgeconv.nn.octave import OctaveConv2d, OctaveConvNorm, split_channels
+from edgeconv.nn.octave_residual import OctaveBasicBlock
 from edgeconv.nn.residual import BasicBlock, Bottleneck
 from edgeconv.nn.seeding import Seedable, seed_weights
 from edgeconv.nn.selective_kernel import SelectiveKernel
 from edgeconv.nn.separable import DepthwiseSeparable, InvertedResidual
 from edgeconv.nn.transposed import TransposedConvNorm, UpBlock
+from edgeconv.nn.unet import UNet
 
 __all__ = [
     "ASPP",
@@ -47,8 +57,10 @@ __all__ = [
     "DynamicConv2d",
     "ExpertConv2d",
     "InvertedResidual",
+    "OctaveBasicBlock",
     "OctaveConv2d",
     "OctaveConvNorm",
+    "Place",
     "RelativeKeys",
     "ResNeXtBottleneck",
     "Routing",
@@ -56,8 +68,14 @@ __all__ = [
     "SelectiveKernel",
     "TransposedConvNorm",
     "TransposedConvNorm3d",
+    "UNet",
     "UpBlock",
+    "exchange_convs",
+    "mobilenet",
+    "resnet",
     "same_padding",
     "seed_weights",
     "split_channels",
+    "stack",
+    "video_resnet",
 ]

@@ -75,6 +75,7 @@ class InvertedResidual(nn.Module):
         kernel: side of the depthwise kernel.
         stride: step of the depthwise kernel.
         expansion: depthwise channels per input channel.
+        dilation: distance between neighbouring taps of the depthwise kernel.
         activation: makes the activation after expanding and after filtering.
         padding: how the depthwise convolution pads, as in `ConvNorm`.
         eps: added to the variance by the normalisations.
@@ -88,6 +89,7 @@ class InvertedResidual(nn.Module):
         stride: int = 1,
         expansion: int = 6,
         *,
+        dilation: int = 1,
         activation: Callable[[], nn.Module] = nn.ReLU6,
         padding: Padding = "symmetric",
         eps: float = 1e-5,
@@ -106,6 +108,7 @@ class InvertedResidual(nn.Module):
             hidden,
             kernel,
             stride,
+            dilation=dilation,
             groups=hidden,
             activation=activation,
             padding=padding,
