@@ -17,6 +17,10 @@
  * may run at the same time. `ec_api_version`, `ec_status_text` and `ec_open` may be called from
  * any thread at any time. ec_run on a model that is running returns EC_ERROR_BUSY.
  *
+ * Several models in one application: link their static libraries, each of which has a program
+ * function of its own, or open each shared library with dlopen and RTLD_LOCAL, since every
+ * libmodel.so exports the same names.
+ *
  * Memory. Everything is allocated by ec_open and freed by ec_close; a run allocates nothing.
  * Pointers that this interface returns stay valid until ec_close of their model.
  *
