@@ -10,12 +10,34 @@ from edgeconv import zoo
 from edgeconv.errors import ToolchainError, UsageError
 from edgeconv.imaging import demo_photographs, load_batch
 
-NETWORKS = ["efficientnet_lite0", "mobilenet_v2", "resnet18"]
+# What the full and the tiny variant give: all but the batch.
+SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    **dict.fromkeys(
+        [
+            "aa_resnet18",
+            "condconv_mobilenet_v2",
+            "dynamic_mobilenet_v2",
+            "efficientnet_lite0",
+            "mobilenet_v2",
+            "octave_resnet18",
+            "resnet18",
+            "resnext26_32x4d",
+            "sknet18",
+        ],
+        ((1000,), (10,)),
+    ),
+    "dcgan_decoder": ((3, 64, 64), (3, 16, 16)),
+    "deeplab_mobilenet_v2": ((21, 513, 513), (5, 33, 33)),
+    "r2plus1d10": ((400,), (10,)),
+    "r3d10": ((400,), (10,)),
+    "unet": ((2, 256, 256), (3, 20, 20)),
+}
+NETWORKS = list(SHAPES)
 
 
 def test_the_zoo_lists_its_networks_with_both_variants() -> None:
     models = zoo.list_models()
-    assert set(NETWORKS) <= set(models)
+    assert set(NETWORKS) == set(models)
     for model in models.values():
         assert set(model.variants) == {"full", "tiny"}
         assert model.description
@@ -35,14 +57,21 @@ def test_outputs_have_a_sane_scale(name: str, variant: str) -> None:
     assert not network.training
     with torch.no_grad():
         scores = network(torch.from_numpy(x))
-    assert scores.shape == (1, 1000 if variant == "full" else 10)
+    assert scores.shape == (1, *SHAPES[name][variant == "tiny"])
     assert 0.1 < scores.std() < 10
 
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
     # The last layers count 1000 classes; the published sizes of the papers' networks.
-    [("efficientnet_lite0", 4_652_008), ("mobilenet_v2", 3_504_872), ("resnet18", 11_689_512)],
+    [
+        ("dcgan_decoder", 12_658_432),
+        ("efficientnet_lite0", 4_652_008),
+        ("mobilenet_v2", 3_504_872),
+        ("resnet18", 11_689_512),
+        ("resnext26_32x4d", 15_389_480),
+        ("sknet18", 11_958_056),
+    ],
 )
 def test_full_networks_have_the_published_size(name: str, parameters: int) -> None:
     assert sum(p.numel() for p in zoo.load(name).parameters()) == parameters
