@@ -16,6 +16,7 @@ SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
         [
             "aa_resnet18",
             "condconv_mobilenet_v2",
+            "deformable_resnet18",
             "dynamic_mobilenet_v2",
             "efficientnet_lite0",
             "mobilenet_v2",

@@ -56,13 +56,10 @@ def deformable_columns(*arguments: Any) -> te.Tensor:
             col = left.astype("int32") + right
             inside = tirx.all(row >= 0, row < height, col >= 0, col < width)
             weight = (low if down else 1.0 - low) * (near if right else 1.0 - near)
-            value = data(
-                n,
-                channel,
-                tirx.max(tirx.min(row, height - 1), 0),
-                tirx.max(tirx.min(col, width - 1), 0),
+            # Not a Select, which reads its operands wherever it is vectorised.
+            return tirx.if_then_else(
+                inside, weight * data(n, channel, row, col), tirx.const(0, "float32")
             )
-            return tirx.Select(inside, weight * value, tirx.const(0, "float32"))
 
         total = corner(0, 0) + corner(0, 1) + corner(1, 0) + corner(1, 1)
         return total if mask is None else total * mask(n, pair, y, x)
