@@ -82,6 +82,11 @@ class SshDevice(RemoteDevice):
         data = self.check(f"tar -C {shlex.quote(remote)} -cf - {listed}", "copy files from it")
         try:
             with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-                archive.extractall(folder, filter="data")
-        except tarfile.TarError as error:
-            raise DeviceError(f"{self.name}: sent no tar stream: {error}.") from None
+                # Only what was asked for, and as files: nothing else that a stream can hold.
+                for name in names:
+                    file = archive.extractfile(name)
+                    if file is None:
+                        raise DeviceError(f"{self.name}: {name} is not a file there.")
+                    (folder / name).write_bytes(file.read())
+        except (tarfile.TarError, KeyError) as error:
+            raise DeviceError(f"{self.name}: sent no tar stream of {listed}: {error}.") from None
