@@ -33,7 +33,7 @@ def to_onnx(
     import torch
 
     # Tracing resolves the default arguments, and the wrapper dicts: the exporter takes neither.
-    traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+    traced = torch.jit.trace(  # type: ignore[no-untyped-call]  # torch leaves it untyped
         _wrapped(module), inputs, strict=False, check_trace=False
     )
     buffer = io.BytesIO()

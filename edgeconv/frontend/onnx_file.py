@@ -53,7 +53,7 @@ def load(file: ModelFile, request: Request) -> Source:
 
 
 def _parse(file: ModelFile) -> onnx.ModelProto:
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no stubs
 
     try:
         model = onnx.load_model_from_string(file.path.read_bytes())

@@ -39,7 +39,7 @@ def load(file: ModelFile, request: Request) -> Source:
     data = file.path.read_bytes() if request.allow_pickle else checked_archive(file.path)
     try:
         with quiet():
-            module = torch.jit.load(  # type: ignore[no-untyped-call]
+            module = torch.jit.load(  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 io.BytesIO(data), map_location="cpu"
             )
             arguments = module.forward.schema.arguments[1:]

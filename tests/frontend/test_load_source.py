@@ -216,8 +216,13 @@ def test_programs_that_could_run_code_are_refused(tmp_path: Path) -> None:
 
     save_program(path)
     touch = f"__import__('pathlib').Path('{mark}').touch()"
-    graph = lambda program: program["graph_module"]["graph"]  # noqa: E731
-    call = lambda program: program["graph_module"]["module_call_graph"][0]  # noqa: E731
+
+    def graph(program):
+        return program["graph_module"]["graph"]
+
+    def call(program):
+        return program["graph_module"]["module_call_graph"][0]
+
     attacks = {
         "sample inputs": {"data/sample_inputs/model.pt": (tmp_path / "inputs.pt").read_bytes()},
         "opaque object": {"data/constants/opaque_obj_0": bomb},
