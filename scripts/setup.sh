@@ -89,7 +89,8 @@ if ! "$venv/bin/python" -c 'import sys, pip; sys.exit(sys.version_info < (3, 11)
     "$python" -m venv "$venv"
 fi
 say "installing the Python packages of constraints.txt (minutes the first time)"
-pip_install hatchling editables
+# octconv is built from its sources, by setuptools; the one that comes with venv is too old.
+pip_install hatchling editables setuptools
 pip_install --no-build-isolation --editable '.[compiler,zoo,dev]'
 "$venv/bin/edgeconv" --version >/dev/null || die "edgeconv is installed but does not start"
 echo "$key" >"$stamp"
