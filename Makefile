@@ -1,4 +1,8 @@
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test check fuzz clean
+
+COUNT ?= 10000
+TARGET ?= host
+fuzz = PYTHONPATH=.:tests .venv/bin/python -m fuzz
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -14,6 +18,9 @@ check: setup  ## Style, types and C warnings
 
 test: check  ## All checks, then all tests
 	@.venv/bin/python -m pytest
+
+fuzz: setup  ## COUNT random layers against PyTorch on TARGET (SEED=N repeats a run)
+	@$(fuzz) layers --count $(COUNT) --target $(TARGET) $(if $(SEED),--seed $(SEED))
 
 clean:  ## Remove .venv and everything that was built
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

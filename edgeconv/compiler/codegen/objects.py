@@ -99,7 +99,7 @@ def compile_kernels(
     total, done = len(kernels) + len(jobs), len(kernels)
     if progress:
         progress(done, total)
-    with WorkerPool(min(os.cpu_count() or 1, len(jobs)), run_job) as pool:
+    with WorkerPool(min(len(os.sched_getaffinity(0)), len(jobs)), run_job) as pool:
         for key, kernel in pool.map(jobs):
             kernels[key] = kernel
             write_atomic(folder / key, _stored(kernel))

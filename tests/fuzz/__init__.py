@@ -1,0 +1,1 @@
+"""Random configurations of every layer, and damaged files: `make fuzz`."""

@@ -1,0 +1,158 @@
+"""Many configurations as one network: exported, compiled and run together."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+import edgeconv
+from edgeconv.artifact import Artifact
+from edgeconv.devices import open_session
+from edgeconv.errors import UnsupportedModelError, UsageError
+from edgeconv.metrics import compare
+from edgeconv.runtime import Model
+from fuzz.config import Config, RefusedError, draw_config, run
+
+THREADS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one configuration.
+
+    Attributes:
+        verdict: "passed", "refused" (by PyTorch or by edgeconv, before anything ran) or "failed".
+        ratio: largest error of an output, in parts of its tolerance.
+        reason: why it was refused or failed.
+    """
+
+    seed: int
+    family: str
+    text: str
+    verdict: str
+    ratio: float = 0.0
+    reason: str = ""
+
+
+class SideBySide(nn.Module):
+    """Several networks as one, each with its own inputs and outputs."""
+
+    def __init__(self, modules: Sequence[nn.Module], counts: Sequence[int]) -> None:
+        super().__init__()
+        self.nets, self.counts = nn.ModuleList(modules), list(counts)
+
+    def forward(self, *inputs: Tensor) -> list[Tensor]:
+        left = iter(inputs)
+        results = (
+            net(*itertools.islice(left, count))
+            for net, count in zip(self.nets, self.counts, strict=True)
+        )
+        return [t for y in results for t in ([y] if isinstance(y, Tensor) else y)]
+
+
+def run_batch(
+    seeds: Sequence[int], target: str, family: str | None = None, core: int | None = None
+) -> list[Outcome]:
+    """Compare the configurations of all seeds with eager PyTorch.
+
+    `family` fixes the family instead of drawing it; `core` is the only one to compile on.
+
+    Raises what exporting, compiling or running raises, where there are several: one of them
+    cannot be compiled. A single one is refused or failed then.
+    """
+    refused, configs = [], []
+    for seed in seeds:
+        try:
+            configs.append(draw_config(seed, family))
+        except RefusedError as error:
+            refused.append(Outcome(seed, error.family, error.text, "refused", reason=str(error)))
+    try:
+        return refused + (_compared(configs, target, core) if configs else [])
+    except Exception as error:
+        if len(seeds) > 1:
+            raise
+        honest = isinstance(error, UsageError | UnsupportedModelError)
+        (config,) = configs
+        verdict = "refused" if honest else "failed"
+        reason = f"{type(error).__name__}: {error}"
+        return [Outcome(config.seed, config.family, config.text, verdict, reason=reason)]
+
+
+def _compared(configs: Sequence[Config], target: str, core: int | None) -> list[Outcome]:
+    network = SideBySide([c.module for c in configs], [len(c.inputs) for c in configs]).eval()
+    inputs = [tensor for config in configs for tensor in config.inputs]
+    case = {f"inputs_{i}": tensor.numpy() for i, tensor in enumerate(inputs)}
+    with _compiling_on(core):
+        artifact = edgeconv.compile(
+            network,
+            inputs,
+            target=target,
+            golden_inputs=[case],
+            emit="lib" if target == "host" else "exe",
+        )
+    results = list(_results(artifact, case, target))
+    wanted = iter(artifact.golden_cases()[0][1].items())
+    tolerances = {tensor.name: tensor.tolerance for tensor in artifact.manifest.outputs}
+    outcomes = []
+    for config in configs:
+        outputs = dict(itertools.islice(wanted, _outputs(config)))
+        outcomes.append(_judge(config, outputs, results, tolerances))
+    return outcomes
+
+
+def _results(artifact: Artifact, case: dict[str, Any], target: str) -> Iterator[dict[str, Any]]:
+    """Yield the outputs for every number of threads."""
+    if target != "host":
+        session = open_session(artifact)
+        for threads in THREADS:
+            yield session.run(case, threads)
+        return
+    with TemporaryDirectory() as folder:
+        path = f"{folder}/batch.edge"
+        artifact.save(path)
+        for threads in THREADS:
+            with Model(path, threads=threads) as model:
+                yield model.run(case)
+
+
+def _judge(
+    config: Config,
+    wanted: dict[str, Any],
+    results: Sequence[dict[str, Any]],
+    tolerances: dict[str, float],
+) -> Outcome:
+    ratio, reason = 0.0, ""
+    for name, want in wanted.items():
+        got = results[0][name]
+        if any(not np.array_equal(got, other[name], equal_nan=True) for other in results[1:]):
+            reason = f"{name}: the number of threads changes the result"
+        error, tolerance = compare(got, want).max_rel, tolerances[name]
+        if not error <= tolerance:
+            reason = f"{name}: error {error:.3g}, tolerance {tolerance:.3g}"
+        ratio = max(ratio, error / tolerance if tolerance else 0.0)
+    verdict = "failed" if reason else "passed"
+    return Outcome(config.seed, config.family, config.text, verdict, ratio, reason)
+
+
+def _outputs(config: Config) -> int:
+    y = run(config.module, config.inputs)
+    return 1 if isinstance(y, Tensor) else len(y)
+
+
+@contextmanager
+def _compiling_on(core: int | None) -> Iterator[None]:
+    """Keep a compilation to one core: batches are what runs in parallel."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores if core is None else {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)

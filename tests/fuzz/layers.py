@@ -1,0 +1,101 @@
+"""`python -m fuzz layers`: random configurations of every layer against eager PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from fuzz.batch import Outcome
+from fuzz.config import FAMILIES
+from fuzz.workers import run_batches
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--count", type=int, default=10_000, help="number of configurations")
+    parser.add_argument("--seed", type=int, help="of the first one; drawn by default")
+    parser.add_argument("--target", default="host")
+    parser.add_argument("--family", choices=FAMILIES, help="instead of a drawn one")
+    parser.add_argument("--batch", type=int, default=40, help="configurations per compilation")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run, print the table, and return the exit code: 1 where a configuration failed."""
+    first = options.seed
+    if first is None:
+        first = int.from_bytes(os.urandom(4)) // 10 * 10
+    print(f"{options.count} configurations on {options.target}, seeds from {first}", flush=True)
+    seeds = iter(range(first, first + options.count))
+    batches = list(iter(lambda: tuple(itertools.islice(seeds, options.batch)), ()))
+    # Thousands of kernels that no one needs again stay out of the user's cache.
+    with tempfile.TemporaryDirectory(prefix="edgeconv-fuzz-") as cache:
+        os.environ["XDG_CACHE_HOME"] = cache
+        outcomes = []
+        started = time.monotonic()
+        for outcome in run_batches(batches, options.target, options.family, options.processes):
+            outcomes.append(outcome)
+            if outcome.verdict == "failed":
+                print(f"\n{failure(outcome, options.target, options.family)}", flush=True)
+            _progress(len(outcomes), options.count, started)
+    print()
+    print(table(outcomes))
+    return 1 if any(outcome.verdict == "failed" for outcome in outcomes) else 0
+
+
+def failure(outcome: Outcome, target: str, family: str | None) -> str:
+    """Say what failed, and how to see it again."""
+    fixed = "" if family is None else f" --family {family!r}"
+    command = f"python -m fuzz layers --count 1 --seed {outcome.seed} --target {target}{fixed}"
+    return (
+        f"FAILED seed {outcome.seed} ({outcome.family}): {outcome.reason}\n"
+        f"  {outcome.text}\n"
+        f"  again: PYTHONPATH=.:tests .venv/bin/{command}"
+    )
+
+
+def table(outcomes: Iterable[Outcome]) -> str:
+    """Return the summary: a line per family, then why configurations were refused."""
+    families: dict[str, list[Outcome]] = defaultdict(list)
+    reasons: Counter[str] = Counter()
+    for outcome in outcomes:
+        families[outcome.family].append(outcome)
+        families["all"].append(outcome)
+        if outcome.verdict == "refused":
+            reasons[_kind(outcome.reason)] += 1
+    families["all"] = families.pop("all", [])
+    lines = [f"  {'family':<20} {'passed':>7} {'refused':>8} {'failed':>7}   worst error/tolerance"]
+    for family, members in families.items():
+        verdicts = Counter(outcome.verdict for outcome in members)
+        worst = max(
+            (o for o in members if o.verdict != "refused"), key=lambda o: o.ratio, default=None
+        )
+        at = "" if worst is None else f"{worst.ratio:.3f} (seed {worst.seed})"
+        lines.append(
+            f"  {family:<20} {verdicts['passed']:>7} {verdicts['refused']:>8} "
+            f"{verdicts['failed']:>7}   {at}"
+        )
+    lines += ["", "  refused:"] if reasons else []
+    lines += [f"  {count:>6}  {reason}" for reason, count in reasons.most_common()]
+    return "\n".join(lines)
+
+
+def _kind(reason: str) -> str:
+    """Return the reason without its numbers, so that equal reasons are counted together."""
+    words = "".join("#" if character.isdigit() else character for character in reason)
+    while "##" in words:
+        words = words.replace("##", "#")
+    return words[:160]
+
+
+def _progress(done: int, count: int, started: float) -> None:
+    seconds = time.monotonic() - started
+    left = seconds / done * (count - done)
+    if sys.stdout.isatty() or done % 500 == 0:
+        end = "\r" if sys.stdout.isatty() else "\n"
+        print(f"{done}/{count}, {seconds:.0f} s, {left:.0f} s left ", end=end, flush=True)
