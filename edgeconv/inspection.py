@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgeconv.exporter.graph import ValueType, attribute, value_types
 from edgeconv.exporter.tolerance import accumulation_length
+from edgeconv.ops import op_name, op_of
 
 if TYPE_CHECKING:
     import onnx
@@ -28,7 +29,6 @@ _FAMILIES = {
     "AveragePool": "pool",
     "BatchNormalization": "normalisation",
     "ConvTranspose": "transposed",
-    "DeformConv": "deformable",
     "Gemm": "gemm",
     "GlobalAveragePool": "pool",
     "GlobalMaxPool": "pool",
@@ -51,9 +51,10 @@ class Layer:
 
     Attributes:
         name: the node's name.
-        op: ONNX operator.
-        family: of a convolution dense, pointwise, depthwise, grouped, dilated, transposed, 3d or
-            deformable; else gemm, pool, normalisation, softmax, resize, movement or elementwise.
+        op: ONNX operator, after its domain where that is not the standard one.
+        family: of a convolution dense, pointwise, depthwise, grouped, dilated, transposed or 3d;
+            of a registered operator its own; else gemm, pool, normalisation, softmax, resize,
+            movement or elementwise.
         inputs: shapes of the inputs that are computed, not constant.
         outputs: shapes of the outputs.
         macs: multiply-accumulates; 0 for what is no matrix product or convolution.
@@ -105,7 +106,7 @@ def inspect_model(
         layers.append(
             Layer(
                 name=node.name,
-                op=node.op_type,
+                op=op_name(node),
                 family=family(node, types),
                 inputs=tuple(types[n].shape for n in node.input if n and n not in constants),
                 outputs=tuple(output.shape for output in outputs),
@@ -136,6 +137,9 @@ def totals(layers: Iterable[Layer]) -> Totals:
 
 def family(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> str:
     """Return the kernel family of a node; `Layer.family` lists them."""
+    op = op_of(node)
+    if op is not None:
+        return op.family
     if node.op_type != "Conv":
         return _FAMILIES.get(node.op_type, "elementwise")
     weight = types[node.input[1]].shape
@@ -150,10 +154,16 @@ def family(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> str:
 
 
 def multiply_accumulates(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
-    """Return the multiply-accumulates of a convolution or matrix product, 0 for other nodes."""
+    """Return the multiply-accumulates of a convolution or matrix product, 0 for other nodes.
+
+    A registered operator counts its own.
+    """
+    op = op_of(node)
+    if op is not None:
+        return op.macs(node, types)
     if node.op_type == "ConvTranspose":
         # Every input element meets every tap of its group's filters.
         return types[node.input[0]].elements * math.prod(types[node.input[1]].shape[1:])
-    if node.op_type in {"Conv", "DeformConv", "Gemm", "MatMul"}:
+    if node.op_type in {"Conv", "Gemm", "MatMul"}:
         return types[node.output[0]].elements * accumulation_length(node, types)
     return 0

@@ -12,6 +12,7 @@ import onnx
 
 from edgeconv.errors import UnsupportedModelError, UsageError
 from edgeconv.exporter import torchscript
+from edgeconv.exporter.custom import translation_table
 from edgeconv.exporter.opset import OPSET
 from edgeconv.frontend import Source
 from edgeconv.frontend.quiet import quiet
@@ -112,8 +113,6 @@ class Program:
 
     def _translated(self) -> onnx.ModelProto:
         import torch
-
-        from edgeconv.ops import translation_table
 
         examples = self._source.example_inputs
         names = list(examples), list(self.run(examples))

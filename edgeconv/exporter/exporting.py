@@ -12,6 +12,7 @@ import onnx
 from edgeconv.errors import NumericError, UsageError
 from edgeconv.exporter import eager
 from edgeconv.exporter.exported import Exported, GoldenCase
+from edgeconv.exporter.functions import attach_functions, refuse_unknown_operators
 from edgeconv.exporter.reference import reference_values, relative_error
 from edgeconv.exporter.tidy import tidy
 from edgeconv.exporter.tolerance import tolerance
@@ -45,7 +46,10 @@ def export(source: Source, *, golden_inputs: GoldenInputs | None = None) -> Expo
     """
     inputs = list(_golden_inputs(source, golden_inputs))
     if source.onnx is not None:
-        original = source.onnx
+        original = onnx.ModelProto()
+        original.CopyFrom(source.onnx)
+        refuse_unknown_operators(original, source.origin)
+        attach_functions(original)
         names = [value.name for value in original.graph.output]
         outputs = [reference_values(original, case, names) for _, case in inputs]
         untidy = original

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnx
 
 from edgeconv.errors import UnsupportedModelError
+from edgeconv.exporter.functions import attach_functions, inlined
 from edgeconv.exporter.opset import raised
 from edgeconv.frontend.onnx_file import fix_shape
 from edgeconv.frontend.quiet import quiet
@@ -24,7 +25,8 @@ def tidy(
     """Return a model that computes the same, with every shape known; `model` stays as it is.
 
     Nodes from PyTorch are named after the module that they belong to, and so are their values;
-    other models keep their value names.
+    other models keep their value names. Functions are inlined, but for those of registered
+    operators, which get the registry's body.
 
     Raises:
         UnsupportedModelError: a shape depends on the data, or the result is not valid.
@@ -33,7 +35,7 @@ def tidy(
     plain.CopyFrom(model)
     for value in plain.graph.input:
         fix_shape(value, example_inputs[value.name].shape)
-    plain = _fold(_infer(raised(plain, origin), origin))
+    plain = _fold(_infer(raised(inlined(plain), origin), origin))
     _name(plain)
     _order_constants(plain.graph)
     _strip(plain)
@@ -49,7 +51,8 @@ def tidy(
 
 
 def _infer(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
-    """Infer every shape anew from the inputs' shapes."""
+    """Infer every shape anew from the inputs' shapes, through functions."""
+    attach_functions(model)
     del model.graph.value_info[:]
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
@@ -62,6 +65,8 @@ def _infer(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
 def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
     from onnxscript import optimizer
 
+    # The optimiser would inline them.
+    del model.functions[:]
     with quiet():
         # Left alone by default, to keep files small; but paddings and shapes are made with it.
         optimizer.fold_constants(
@@ -153,10 +158,16 @@ def _constant_names(model: onnx.ModelProto, taken: Counter[str]) -> dict[str, st
         if tensor.name.endswith((".weight", ".bias")) or tensor.name not in users:
             continue
         node, index = users[tensor.name][0]
-        formal = onnx.defs.get_schema(node.op_type, domain=node.domain).inputs
-        name = formal[min(index, len(formal) - 1)].name
-        names[tensor.name] = _unique(f"{node.name}.{name}", taken)
+        names[tensor.name] = _unique(f"{node.name}.{_formal_input(node, index)}", taken)
     return names
+
+
+def _formal_input(node: onnx.NodeProto, index: int) -> str:
+    """Return what the operator's definition calls input `index`."""
+    if not onnx.defs.has(node.op_type, node.domain):
+        return f"input_{index}"
+    formal = onnx.defs.get_schema(node.op_type, domain=node.domain).inputs
+    return str(formal[min(index, len(formal) - 1)].name)
 
 
 def _order_constants(graph: onnx.GraphProto) -> None:

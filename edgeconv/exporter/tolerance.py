@@ -22,6 +22,7 @@ import numpy as np
 import onnx
 
 from edgeconv.exporter.graph import ValueType, attribute, value_types
+from edgeconv.ops import op_of
 
 _EXACT = frozenset(
     [
@@ -101,6 +102,9 @@ def value_tolerances(model: onnx.ModelProto) -> dict[str, float]:
 
 def accumulation_length(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     """Return how many terms one element of the node's first output sums; 0 if nothing rounds."""
+    op = op_of(node)
+    if op is not None:
+        return op.accumulation_length(node, types)
     if node.op_type in _EXACT:
         return 0
     measure = _LENGTHS.get(node.op_type)
@@ -161,7 +165,6 @@ _LENGTHS: dict[str, Callable[[onnx.NodeProto, Mapping[str, ValueType]], int]] = 
     "AveragePool": _window,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
-    "DeformConv": _conv,
     "Gemm": _gemm,
     "GlobalAveragePool": _reduction,
     "GroupNormalization": _group,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
+from edgeconv.exporter.custom import registered_symbolics
 from edgeconv.exporter.opset import OPSET
 
 if TYPE_CHECKING:
@@ -37,15 +38,16 @@ def to_onnx(
         _wrapped(module), inputs, strict=False, check_trace=False
     )
     buffer = io.BytesIO()
-    torch.onnx.export(
-        traced,
-        inputs,
-        buffer,  # type: ignore[arg-type]  # takes any file object
-        dynamo=False,
-        opset_version=OPSET,
-        input_names=input_names,
-        output_names=output_names,
-    )
+    with registered_symbolics(OPSET):
+        torch.onnx.export(
+            traced,
+            inputs,
+            buffer,  # type: ignore[arg-type]  # takes any file object
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=input_names,
+            output_names=output_names,
+        )
     model = onnx.load_model_from_string(buffer.getvalue())
     for node in model.graph.node:
         node.name = node.name.removeprefix(f"/{_SCOPE}").lstrip("/").replace("/", ".")

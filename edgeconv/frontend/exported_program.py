@@ -10,6 +10,7 @@ import numpy as np
 from edgeconv.errors import UnsupportedModelError
 from edgeconv.frontend.inputs import InputSpec, Request
 from edgeconv.frontend.modelfile import ModelFile
+from edgeconv.frontend.operators import load_operators
 from edgeconv.frontend.pt2_check import checked_archive
 from edgeconv.frontend.quiet import quiet
 from edgeconv.frontend.source import Source
@@ -34,6 +35,7 @@ def load(file: ModelFile, request: Request) -> Source:
     import torch
 
     archive = file.path.read_bytes() if request.allow_pickle else checked_archive(file.path)
+    load_operators(file)
     try:
         with quiet():
             program = torch.export.load(io.BytesIO(archive))

@@ -1,8 +1,16 @@
-"""Which PyTorch operators a file may call: those that only compute on tensors and scalars."""
+"""PyTorch operators in files: which a file may call, and loading those from outside PyTorch.
+
+A file may call what only computes on tensors and scalars.
+"""
 
 from __future__ import annotations
 
 import re
+import zipfile
+
+from edgeconv.errors import UnsupportedModelError
+from edgeconv.frontend.modelfile import ModelFile
+from edgeconv.ops import translations
 
 _NAMESPACES = frozenset(["aten", "prims", "edgeconv", "torchvision"])
 # The rest of prim:: calls Python or other machines, or is written by optimisers for themselves.
@@ -27,9 +35,43 @@ def computes_only(namespace: str, name: str) -> bool:
     """Tell whether an operator, without its overload, neither does I/O nor trusts its arguments."""
     if namespace == "prim":
         return _PRIM.fullmatch(name) is not None
+    if f"{namespace}::{name}" in translations():
+        return True
     if namespace not in _NAMESPACES or name in _TOUCH_FILES:
         return False
     return not _is_internal(name) or _INTERNAL.fullmatch(name) is not None
+
+
+def load_operators(file: ModelFile) -> None:
+    """Make PyTorch know edgeconv's operators and, where the archive calls any, torchvision's.
+
+    Raises:
+        UnsupportedModelError: it calls torchvision's, and torchvision cannot be imported.
+    """
+    translations()
+    if not _calls_torchvision(file):
+        return
+    import torch
+
+    if hasattr(torch.ops.torchvision, "deform_conv2d"):
+        return
+    try:
+        import torchvision  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+    except Exception as error:
+        # Beside another build of torch it fails with an exception of torch's own.
+        raise UnsupportedModelError(
+            f"{file.path}: calls operators of torchvision, which cannot be imported here "
+            f"({error}); install the torchvision that belongs to this torch"
+        ) from error
+
+
+def _calls_torchvision(file: ModelFile) -> bool:
+    with zipfile.ZipFile(file.path) as archive:
+        return any(
+            b"ops.torchvision." in archive.read(name)
+            for name in archive.namelist()
+            if name.endswith((".py", "model.json"))
+        )
 
 
 def _is_internal(name: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from edgeconv.errors import UnsupportedModelError
 from edgeconv.frontend.inputs import InputSpec, Request
 from edgeconv.frontend.modelfile import ModelFile
+from edgeconv.frontend.operators import load_operators
 from edgeconv.frontend.quiet import quiet
 from edgeconv.frontend.source import Source
 from edgeconv.frontend.torchscript_check import checked_archive
@@ -37,6 +38,7 @@ def load(file: ModelFile, request: Request) -> Source:
     import torch
 
     data = file.path.read_bytes() if request.allow_pickle else checked_archive(file.path)
+    load_operators(file)
     try:
         with quiet():
             module = torch.jit.load(  # type: ignore[no-untyped-call]  # torch leaves it untyped

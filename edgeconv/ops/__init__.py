@@ -1,7 +1,18 @@
-"""Operators of edgeconv's own: one file each, with PyTorch definition and ONNX translation."""
+"""Operators kept whole from PyTorch to the artifact, one file each, and their registry.
 
-from edgeconv.ops.deform_conv import deform_conv2d
-from edgeconv.ops.op import Op
-from edgeconv.ops.registry import register, registered, translation_table
+`docs/add-an-op.md` shows how to add one from outside.
+"""
 
-__all__ = ["Op", "deform_conv2d", "register", "registered", "translation_table"]
+from edgeconv.ops.op import Op, emit, op_name
+from edgeconv.ops.registry import find, op_of, register, registered, translations
+
+__all__ = [
+    "Op",
+    "emit",
+    "find",
+    "op_name",
+    "op_of",
+    "register",
+    "registered",
+    "translations",
+]

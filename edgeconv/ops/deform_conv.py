@@ -1,5 +1,7 @@
 """Deformable convolution: `edgeconv::deform_conv2d` in PyTorch, DeformConv in ONNX.
 
+`torchvision::deform_conv2d` becomes the same ONNX operator.
+
 Every tap of the kernel reads the input at a place of its own, moved by an offset that is computed
 at run time, and interpolates between the four pixels around it:
 
@@ -13,14 +15,22 @@ Dai et al., "Deformable Convolutional Networks", arXiv:1703.06211; with the mask
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from edgeconv.errors import UsageError
 from edgeconv.ops.op import Op
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgeconv.compiler.importer.converter import Arguments
+    from edgeconv.compiler.importer.node import Node
+    from edgeconv.exporter.graph import ValueType
 
 
 def deform_conv2d(
@@ -78,6 +88,43 @@ def deform_conv2d(
         offset_groups=offset_groups,
     )
     return y
+
+
+def _groups(x: Tensor, offset: Tensor, weight: Tensor) -> tuple[int, int]:
+    channels, outs, per_group = x.shape[1], weight.shape[0], weight.shape[1]
+    taps = weight.shape[2] * weight.shape[3]
+    if channels % per_group or outs % (channels // per_group):
+        raise UsageError(
+            f"weight {tuple(weight.shape)} does not fit {channels} input channels: they must be "
+            "a multiple of its second axis, and its first axis a multiple of the groups"
+        )
+    offset_groups = offset.shape[1] // (2 * taps)
+    if offset.shape[1] % (2 * taps) or offset_groups == 0 or channels % offset_groups:
+        raise UsageError(
+            f"offset {tuple(offset.shape)} does not fit {taps} taps and {channels} input "
+            "channels: its second axis is 2 * taps * groups, with groups that divide the channels"
+        )
+    return channels // per_group, offset_groups
+
+
+def _output_size(
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> tuple[int, ...]:
+    return tuple(
+        (size + 2 * p - d * (kernel - 1) - 1) // s + 1
+        for size, kernel, s, p, d in zip(
+            x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
+        )
+    )
+
+
+def _expect(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise UsageError(f"{name} is {tuple(tensor.shape)}; it must be {shape}")
 
 
 def _define(
@@ -218,41 +265,87 @@ def _to_onnx(
     )
 
 
-OP = Op("deform_conv2d", torch.ops.edgeconv.deform_conv2d.default, _to_onnx)
-
-
-def _groups(x: Tensor, offset: Tensor, weight: Tensor) -> tuple[int, int]:
-    channels, outs, per_group = x.shape[1], weight.shape[0], weight.shape[1]
-    taps = weight.shape[2] * weight.shape[3]
-    if channels % per_group or outs % (channels // per_group):
-        raise UsageError(
-            f"weight {tuple(weight.shape)} does not fit {channels} input channels: they must be "
-            "a multiple of its second axis, and its first axis a multiple of the groups"
-        )
-    offset_groups = offset.shape[1] // (2 * taps)
-    if offset.shape[1] % (2 * taps) or offset_groups == 0 or channels % offset_groups:
-        raise UsageError(
-            f"offset {tuple(offset.shape)} does not fit {taps} taps and {channels} input "
-            "channels: its second axis is 2 * taps * groups, with groups that divide the channels"
-        )
-    return channels // per_group, offset_groups
-
-
-def _output_size(
-    x: Tensor,
-    weight: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-) -> tuple[int, ...]:
-    return tuple(
-        (size + 2 * p - d * (kernel - 1) - 1) // s + 1
-        for size, kernel, s, p, d in zip(
-            x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
-        )
+def _torchvision_to_onnx(x: Any, weight: Any, offset: Any, mask: Any, bias: Any, *rest: int) -> Any:
+    """Take the arguments of torchvision's operator: (down, right) pairs are two arguments each."""
+    *geometry, groups, offset_groups, use_mask = rest
+    return _to_onnx(
+        x,
+        offset,
+        weight,
+        bias,
+        mask if use_mask else None,
+        stride=geometry[:2],
+        padding=geometry[2:4],
+        dilation=geometry[4:],
+        groups=groups,
+        offset_groups=offset_groups,
     )
 
 
-def _expect(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(tensor.shape) != shape:
-        raise UsageError(f"{name} is {tuple(tensor.shape)}; it must be {shape}")
+def _refuse(node: Node) -> str | None:
+    if node.rank() != 4:
+        return f"{node.rank() - 2} spatial axes; only images are supported"
+    if node.constant(1) is None or (node.has_input(3) and node.constant(3) is None):
+        return "weights that are computed at run time are not supported"
+    return None
+
+
+def _convert(builder: Any, node: Node, arguments: Arguments) -> Any:
+    """Sample, then multiply matrices over taps and channels."""
+    import numpy as np
+    from tvm import relax
+
+    from edgeconv.compiler.compute.deformable import deformable_columns
+    from edgeconv.compiler.compute.window import Window
+
+    weight = np.asarray(node.constant(1))
+    out_channels, channels, *kernel = weight.shape
+    pads = node.attributes.get("pads", (0, 0, 0, 0))
+    window = Window(
+        kernel=tuple(kernel),
+        stride=tuple(node.attributes.get("strides", (1, 1))),
+        pad_before=tuple(pads[:2]),
+        pad_after=tuple(pads[2:]),
+        dilation=tuple(node.attributes.get("dilations", (1, 1))),
+    )
+    offset_groups = node.attributes.get("offset_group", 1)
+    tensors = [arguments[0], arguments[2], *(arguments[4:5] if node.has_input(4) else ())]
+    columns = builder.emit(
+        builder.call_te(
+            lambda *operands: deformable_columns(*operands, window, offset_groups),
+            *tensors,
+            primfunc_name_hint="deformable_columns",
+        )
+    )
+    flat = weight.reshape(out_channels, channels * window.taps, 1, 1)
+    product = relax.op.nn.conv2d(
+        columns, relax.const(flat, "float32"), groups=node.attributes.get("group", 1)
+    )
+    bias = node.constant(3)
+    if bias is None:
+        return product
+    shaped = relax.const(bias.reshape(1, -1, 1, 1), "float32")
+    return relax.op.add(builder.emit(product), shaped)
+
+
+def _products(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
+    """Return the products that one element of the output sums."""
+    return math.prod(types[node.input[1]].shape[1:])
+
+
+def _macs(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
+    return types[node.output[0]].elements * _products(node, types)
+
+
+OP = Op(
+    "DeformConv",
+    translations={
+        "edgeconv::deform_conv2d": _to_onnx,
+        "torchvision::deform_conv2d": _torchvision_to_onnx,
+    },
+    convert=_convert,
+    refuse=_refuse,
+    family="deformable",
+    accumulation_length=_products,
+    macs=_macs,
+)

@@ -211,4 +211,4 @@ def test_operators_equal_onnxruntime_under_emulation(target: str) -> None:
 
 
 def test_every_converter_is_tested() -> None:
-    assert {case.op for case in CASES} == set(CONVERTERS)
+    assert {case.op for case in CASES} == {*CONVERTERS, "DeformConv"}

@@ -8,8 +8,8 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 
+from edgeconv.exporter.custom import translation_table
 from edgeconv.nn import ConvUnit
-from edgeconv.ops import translation_table
 
 OPSET = 20
 

@@ -9,7 +9,7 @@ from onnx.reference import ReferenceEvaluator
 from torch.nn import functional as F
 
 from edgeconv.errors import UsageError
-from edgeconv.ops import deform_conv2d
+from edgeconv.ops.deform_conv import deform_conv2d
 
 PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
 

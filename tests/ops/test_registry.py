@@ -1,21 +1,33 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from edgeconv.errors import UsageError
-from edgeconv.ops import Op, deform_conv, register, registered, translation_table
-from edgeconv.ops import registry as registry_module
+from edgeconv.exporter import export
+from edgeconv.frontend import load_source
+from edgeconv.ops import Op, deform_conv, find, register, registered, registry, translations
 
 
 @pytest.fixture(autouse=True)
 def _restore(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry_module, "_OPS", dict(registry_module._OPS))
+    monkeypatch.setattr(registry, "_ADDED", {})
 
 
-def test_the_table_maps_overloads_to_translations() -> None:
-    assert translation_table() == {torch.ops.edgeconv.deform_conv2d.default: deform_conv.OP.to_onnx}
+def test_own_operators_are_found_by_their_names() -> None:
+    for op in registered():
+        assert find(op.name) is op
+    assert translations()["edgeconv::deform_conv2d"] is deform_conv._to_onnx
+    assert find("Conv") is None
 
 
-def test_an_operator_from_outside_is_translated() -> None:
+def test_finding_nothing_imports_no_torch() -> None:
+    code = "import sys, edgeconv.ops as o; o.find('Conv'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_operator_may_become_standard_ones() -> None:
     from onnxscript import opset20
 
     @torch.library.custom_op("registry_test::twice", mutates_args=())
@@ -23,7 +35,7 @@ def test_an_operator_from_outside_is_translated() -> None:
         return x * 2
 
     twice.register_fake(torch.empty_like)
-    op = Op("twice", torch.ops.registry_test.twice.default, lambda x: opset20.Add(x, x))
+    op = Op("twice", {"registry_test::twice": lambda x: opset20.Add(x, x)})
     register(op)
     assert registered()[-1] == op
 
@@ -31,23 +43,22 @@ def test_an_operator_from_outside_is_translated() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return twice(x)
 
-    exported = torch.onnx.export(
-        Network().eval(),
-        (torch.ones(2),),
-        dynamo=True,
-        custom_translation_table=translation_table(),
-        verbose=False,
-    )
-    assert [node.op_type for node in exported.model_proto.graph.node] == ["Add"]
+    exported = export(load_source(Network(), example_inputs=[torch.ones(2)]))
+    assert [node.op_type for node in exported.model.graph.node] == ["Add"]
 
 
 @pytest.mark.parametrize(
     "op",
     [
-        Op(deform_conv.OP.name, torch.ops.aten.add.Tensor, lambda x: x),
-        Op("other", deform_conv.OP.torch_op, lambda x: x),
+        Op("DeformConv", {"aten::add": lambda x: x}),
+        Op("other", {"edgeconv::deform_conv2d": lambda x: x}),
     ],
 )
-def test_a_name_or_overload_is_taken_once(op: Op) -> None:
-    with pytest.raises(UsageError, match="already registered"):
+def test_a_name_or_operator_is_taken_once(op: Op) -> None:
+    with pytest.raises(UsageError, match="already registered as DeformConv"):
         register(op)
+
+
+def test_what_is_compiled_must_be_runnable_elsewhere() -> None:
+    with pytest.raises(UsageError, match="no ONNX function"):
+        register(Op("example.Swish", convert=lambda builder, node, arguments: arguments[0]))

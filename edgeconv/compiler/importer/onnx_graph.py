@@ -14,8 +14,9 @@ from tvm import relax
 
 from edgeconv.compiler.graph import Graph, Value
 from edgeconv.compiler.importer.node import Node
-from edgeconv.compiler.importer.table import CONVERTERS
+from edgeconv.compiler.importer.table import find_converter
 from edgeconv.errors import UnsupportedModelError
+from edgeconv.ops import op_name
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 
@@ -38,7 +39,7 @@ def read_nodes(model: onnx.ModelProto) -> list[Node]:
     return [
         Node(
             name=node.name or f"{node.op_type}_{index}",
-            op=node.op_type if node.domain in DEFAULT_DOMAINS else f"{node.domain}.{node.op_type}",
+            op=op_name(node),
             inputs=tuple(node.input),
             outputs=tuple(node.output),
             attributes={a.name: onnx.helper.get_attribute_value(a) for a in node.attribute},
@@ -76,7 +77,7 @@ def import_onnx(model: onnx.ModelProto) -> Graph:
 
 
 def _refusal(node: Node) -> str | None:
-    converter = CONVERTERS.get(node.op)
+    converter = find_converter(node.op)
     if converter is None:
         return "no converter for this operator"
     if any(name and not _is_static(node.shapes.get(name)) for name in node.inputs_computed()):
@@ -150,7 +151,9 @@ class _Builder:
     def _emit(self, node: Node) -> None:
         self._constants = node.constants
         arguments = [self._expression(name) if name else None for name in node.inputs]
-        result = CONVERTERS[node.op].convert(self._builder, node, arguments)
+        converter = find_converter(node.op)
+        assert converter is not None, "the others are refused before"
+        result = converter.convert(self._builder, node, arguments)
         # An operator may have more results than the node asks for.
         results = self._unpacked(result)[: len(node.outputs)]
         for name, expression in zip(node.outputs, results, strict=True):

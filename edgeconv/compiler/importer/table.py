@@ -1,4 +1,4 @@
-"""The converter table: every ONNX operator that edgeconv compiles.
+"""The converter table: every ONNX operator that edgeconv compiles, but for `edgeconv.ops`.
 
 TVM's own converters stand only where their results were compared with ONNX Runtime's
 (`tests/compiler/test_operators.py` repeats it); everything else is ours or refused.
@@ -6,9 +6,10 @@ TVM's own converters stand only where their results were compared with ONNX Runt
 
 from __future__ import annotations
 
-from edgeconv.compiler.importer import activations, deformable, products, resize, tensors, windows
+from edgeconv.compiler.importer import activations, products, resize, tensors, windows
 from edgeconv.compiler.importer.converter import Converter, trusted
 from edgeconv.compiler.importer.tensors import refuse_open_constants
+from edgeconv.ops import find
 
 _ELEMENTWISE = (
     *("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max"),
@@ -43,5 +44,15 @@ CONVERTERS: dict[str, Converter] = {
     **activations.CONVERTERS,
     **tensors.CONVERTERS,
     **resize.CONVERTERS,
-    **deformable.CONVERTERS,
 }
+
+
+def find_converter(name: str) -> Converter | None:
+    """Return the converter of an ONNX operator, by its name after its domain, or None.
+
+    A registered operator's own comes first.
+    """
+    op = find(name)
+    if op is not None and op.convert is not None:
+        return Converter(op.convert, op.refuse)
+    return CONVERTERS.get(name)
