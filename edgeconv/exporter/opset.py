@@ -9,13 +9,18 @@ from edgeconv.errors import UnsupportedModelError
 OPSET = 20
 
 
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of the standard's operators that a model uses."""
+    return next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), OPSET)
+
+
 def raised(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
     """Return the model at `OPSET` at least, so that an operator has one meaning from here on.
 
     Raises:
         UnsupportedModelError: an operator cannot be converted.
     """
-    version = next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), OPSET)
+    version = opset_of(model)
     if version >= OPSET:
         return model
     try:

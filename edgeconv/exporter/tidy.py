@@ -35,13 +35,13 @@ def tidy(
     plain.CopyFrom(model)
     for value in plain.graph.input:
         fix_shape(value, example_inputs[value.name].shape)
-    plain = _fold(_infer(raised(inlined(plain), origin), origin))
+    plain = fold(infer(raised(inlined(plain), origin), origin))
     _name(plain)
     _order_constants(plain.graph)
     _strip(plain)
     plain.producer_name = "edgeconv"
     plain.ClearField("producer_version")
-    plain = _infer(plain, origin)
+    plain = infer(plain, origin)
     _refuse_open_shapes(plain, origin)
     try:
         onnx.checker.check_model(plain, full_check=True)
@@ -50,8 +50,12 @@ def tidy(
     return plain
 
 
-def _infer(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
-    """Infer every shape anew from the inputs' shapes, through functions."""
+def infer(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
+    """Infer every shape anew from the inputs' shapes, through functions; changes `model`.
+
+    Raises:
+        UnsupportedModelError: the shapes do not fit each other.
+    """
     attach_functions(model)
     del model.graph.value_info[:]
     for value in model.graph.output:
@@ -62,7 +66,8 @@ def _infer(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
         raise UnsupportedModelError(f"{origin}: the shapes do not fit: {error}") from error
 
 
-def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
+def fold(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Compute what depends on constants and shapes only."""
     from onnxscript import optimizer
 
     # The optimiser would inline them.

@@ -14,7 +14,7 @@ from edgeconv.frontend.inputs import InputSpec, Request
 from edgeconv.frontend.modelfile import ModelFile
 from edgeconv.frontend.source import Source
 
-OPSETS = range(11, 23)
+OPSETS = range(6, 29)
 # From here on, constants need not be inputs as well.
 _CONSTANTS_ONLY_IR = 4
 

@@ -285,8 +285,6 @@ def _torchvision_to_onnx(x: Any, weight: Any, offset: Any, mask: Any, bias: Any,
 def _refuse(node: Node) -> str | None:
     if node.rank() != 4:
         return f"{node.rank() - 2} spatial axes; only images are supported"
-    if node.constant(1) is None or (node.has_input(3) and node.constant(3) is None):
-        return "weights that are computed at run time are not supported"
     return None
 
 
@@ -345,6 +343,7 @@ OP = Op(
     },
     convert=_convert,
     refuse=_refuse,
+    constants=(1, 3),
     family="deformable",
     accumulation_length=_products,
     macs=_macs,

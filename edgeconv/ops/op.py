@@ -47,6 +47,7 @@ class Op:
             has it. None where the translations emit other operators only.
         refuse: why a node (`edgeconv.compiler.importer.Node`) cannot be compiled; None where it
             can.
+        constants: positions of the inputs that must be constants of the model.
         family: kernel family in reports.
         accumulation_length: how many products or terms one element of the result sums, for its
             tolerance; 0 where nothing is rounded.
@@ -58,6 +59,7 @@ class Op:
     function: FunctionText | None = None
     convert: Callable[..., Any] | None = None
     refuse: Callable[..., str | None] = _accept
+    constants: tuple[int, ...] = ()
     family: str = "custom"
     accumulation_length: Measure = _one_term
     macs: Measure = _no_products

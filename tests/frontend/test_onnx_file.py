@@ -78,7 +78,7 @@ def network(opset: int):
     return nodes, constants
 
 
-@pytest.mark.parametrize("opset", [11, 13, 17, 21, 22])
+@pytest.mark.parametrize("opset", [11, 13, 17, 21, 22, 24])
 def test_every_opset_computes_what_it_did(tmp_path: Path, opset: int) -> None:
     nodes, constants = network(opset)
     outputs = [("rows", FLOAT, ["n", None]), ("left", FLOAT, ["n", 2]), ("right", FLOAT, ["n", 2])]
@@ -114,11 +114,11 @@ def clipped_convolution(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.clip(np.einsum("nchwij,ocij->nohw", windows, weight), 0, 6).astype(np.float32)
 
 
-@pytest.mark.parametrize("opset", [9, 23])
+@pytest.mark.parametrize("opset", [5, 999])
 def test_other_opsets_are_refused(tmp_path: Path, opset: int) -> None:
     nodes = [helper.make_node("Relu", ["x"], ["y"])]
     x, y = ("x", FLOAT, [2]), ("y", FLOAT, [2])
-    with pytest.raises(UnsupportedModelError, match=rf"opset {opset}; edgeconv reads opset 11 to"):
+    with pytest.raises(UnsupportedModelError, match=rf"opset {opset}; edgeconv reads opset 6 to"):
         load_source(write(tmp_path / "net.onnx", nodes, [x], [y], opset=opset))
 
 

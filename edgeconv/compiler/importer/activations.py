@@ -16,13 +16,6 @@ def _bound(node: Node, index: int, attribute: str, default: float) -> float:
     return float(node.attributes.get(attribute, default))
 
 
-def _refuse_clip(node: Node) -> str | None:
-    for index in (1, 2):
-        if node.has_input(index) and node.constant(index) is None:
-            return "bounds that are computed at run time are not supported"
-    return None
-
-
 def _convert_clip(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
     limit = float(np.finfo(np.float32).max)
     low, high = _bound(node, 1, "min", -limit), _bound(node, 2, "max", limit)
@@ -40,6 +33,6 @@ def _convert_hard_swish(
 
 
 CONVERTERS = {
-    "Clip": Converter(_convert_clip, _refuse_clip),
+    "Clip": Converter(_convert_clip, constants=(1, 2)),
     "HardSwish": Converter(_convert_hard_swish),
 }

@@ -27,10 +27,13 @@ class Converter:
     Attributes:
         convert: (builder, node, arguments) to one expression, or one per output.
         refuse: returns why a node cannot be converted, or None where it can.
+        constants: positions of the inputs that must be constants, since shapes or code depend on
+            their values.
     """
 
     convert: Convert
     refuse: Refuse = _accept
+    constants: tuple[int, ...] = ()
 
 
 @cache
@@ -40,7 +43,7 @@ def _tvm_table() -> dict[str, Any]:
     return dict(onnx_frontend._get_convert_map())
 
 
-def trusted(op: str, refuse: Refuse = _accept) -> Converter:
+def trusted(op: str, refuse: Refuse = _accept, constants: tuple[int, ...] = ()) -> Converter:
     """Use TVM's own converter for `op`: for operators whose results were compared and agreed."""
 
     def convert(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> Any:
@@ -57,7 +60,7 @@ def trusted(op: str, refuse: Refuse = _accept) -> Converter:
         convert_op = _tvm_table()[op].get_converter(node.opset)
         return builder.normalize(convert_op(builder, inputs, attributes, [{}, {}]))
 
-    return Converter(convert, refuse)
+    return Converter(convert, refuse, constants)
 
 
 def _as_tuple(value: Any) -> Any:

@@ -15,6 +15,7 @@ class Node:
 
     Attributes:
         name: unique name.
+        layer: name of the node in the model; another one where this node is part of its definition.
         op: operator type; prefixed with its domain outside the standard one.
         inputs: value names; "" where an optional input is left out.
         outputs: value names.
@@ -22,9 +23,12 @@ class Node:
         opset: version of the standard operator set.
         constants: every constant of the graph, by value name.
         shapes: every known shape, by value name; open dimensions are -1.
+        dtypes: every known element type, by value name: NumPy's name, or ONNX's for a type that
+            NumPy lacks.
     """
 
     name: str
+    layer: str
     op: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -32,6 +36,7 @@ class Node:
     opset: int
     constants: Mapping[str, npt.NDArray[Any]]
     shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, str]
 
     def has_input(self, index: int) -> bool:
         """Whether input `index` is given."""
@@ -55,3 +60,7 @@ class Node:
     def rank(self, index: int = 0) -> int:
         """Return the number of dimensions of input `index`."""
         return len(self.shape(index))
+
+    def dtype(self, index: int = 0) -> str:
+        """Return the element type of input `index`."""
+        return self.dtypes[self.inputs[index]]

@@ -3,59 +3,85 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper, shape_inference
+from onnx import numpy_helper
 from tvm import relax
 
 from edgeconv.compiler.graph import Graph, Value
+from edgeconv.compiler.importer.functions import spell_out
 from edgeconv.compiler.importer.node import Node
 from edgeconv.compiler.importer.table import find_converter
 from edgeconv.errors import UnsupportedModelError
+from edgeconv.exporter.opset import opset_of
+from edgeconv.exporter.tidy import fold, infer
 from edgeconv.ops import op_name
 
-DEFAULT_DOMAINS = ("", "ai.onnx")
+DTYPES = frozenset(
+    [
+        *("float16", "float32", "float64", "bool"),
+        *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    ]
+)
+Constants = Mapping[str, npt.NDArray[Any]]
 
 
-def read_nodes(model: onnx.ModelProto) -> list[Node]:
-    """Return the graph's nodes with shapes, constants and attributes resolved.
+@dataclass(frozen=True)
+class _Read:
+    """A graph with everything resolved that converters ask for."""
 
-    Raises UnsupportedModelError where the shape of an input is open.
+    nodes: list[Node]
+    constants: Constants
+
+
+def _read(model: onnx.ModelProto) -> _Read:
+    """Return the nodes with shapes, constants and attributes resolved.
+
+    Operators that have a definition but no converter are replaced by their definition.
+
+    Raises UnsupportedModelError where shapes do not fit.
     """
-    inferred = shape_inference.infer_shapes(model, data_prop=True)
-    graph = inferred.graph
-    opset = next(
-        (entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS), 1
-    )
+    plain, owners = spell_out(model)
+    if owners:
+        plain = fold(infer(plain, model.graph.name))
+    plain = infer(plain, model.graph.name)
+    graph = plain.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":
             constants[node.output[0]] = _constant_value(node)
-    shapes = {info.name: _shape(info) for info in [*graph.input, *graph.value_info, *graph.output]}
-    return [
+    infos = [*graph.input, *graph.value_info, *graph.output]
+    dtypes = {tensor.name: _dtype(tensor.data_type) for tensor in graph.initializer}
+    nodes = [
         Node(
-            name=node.name or f"{node.op_type}_{index}",
+            name=node.name,
+            layer=owners.get(node.name, node.name),
             op=op_name(node),
             inputs=tuple(node.input),
             outputs=tuple(node.output),
             attributes={a.name: onnx.helper.get_attribute_value(a) for a in node.attribute},
-            opset=opset,
+            opset=opset_of(model),
             constants=constants,
-            shapes=shapes,
+            shapes={info.name: _shape(info) for info in infos},
+            dtypes=dtypes | {info.name: _dtype(info.type.tensor_type.elem_type) for info in infos},
         )
-        for index, node in enumerate(graph.node)
+        for node in graph.node
         if node.op_type != "Constant"
     ]
+    return _Read(nodes, constants)
 
 
 def unsupported(model: onnx.ModelProto) -> dict[str, str]:
     """Return why each node that cannot be compiled is refused, by node name."""
     return {
-        node.name: reason for node in read_nodes(model) if (reason := _refusal(node)) is not None
+        node.layer: reason if node.layer == node.name else f"needs {node.op}: {reason}"
+        for node in _read(model).nodes
+        if (reason := _refusal(node)) is not None
     }
 
 
@@ -65,15 +91,15 @@ def import_onnx(model: onnx.ModelProto) -> Graph:
     Raises:
         UnsupportedModelError: naming every node that is not supported, and why.
     """
-    nodes = read_nodes(model)
-    refused = [(node, reason) for node in nodes if (reason := _refusal(node)) is not None]
+    read = _read(model)
+    refused = [(node, reason) for node in read.nodes if (reason := _refusal(node)) is not None]
     if refused:
         lines = "\n".join(f"  {node.name} ({node.op}): {reason}" for node, reason in refused)
         raise UnsupportedModelError(
-            f"{len(refused)} of {len(nodes)} operators are not supported:\n{lines}\n"
+            f"{len(refused)} of {len(read.nodes)} operators are not supported:\n{lines}\n"
             "`edgeconv inspect MODEL --target NAME` lists every layer with its state."
         )
-    return _Builder(model).build(nodes)
+    return _Builder(model, read).build()
 
 
 def _refusal(node: Node) -> str | None:
@@ -82,6 +108,12 @@ def _refusal(node: Node) -> str | None:
         return "no converter for this operator"
     if any(name and not _is_static(node.shapes.get(name)) for name in node.inputs_computed()):
         return "the shape of an input is not known; give --input-shape or simplify the model"
+    for name in filter(None, (*node.inputs, *node.outputs)):
+        if node.dtypes.get(name) not in DTYPES:
+            return f"elements of type {node.dtypes.get(name)} are not supported"
+    for index in converter.constants:
+        if node.has_input(index) and node.constant(index) is None:
+            return f"input {index} ({node.inputs[index]}) must be a constant, not computed"
     return converter.refuse(node)
 
 
@@ -97,6 +129,11 @@ def _shape(info: onnx.ValueInfoProto) -> tuple[int, ...]:
     )
 
 
+def _dtype(element_type: int) -> str:
+    """Return NumPy's name of an element type, or ONNX's for types that NumPy lacks."""
+    return str(onnx.helper.tensor_dtype_to_np_dtype(element_type).name)
+
+
 def _constant_value(node: onnx.NodeProto) -> npt.NDArray[Any]:
     attribute = node.attribute[0]
     value = onnx.helper.get_attribute_value(attribute)
@@ -109,19 +146,22 @@ def _constant_value(node: onnx.NodeProto) -> npt.NDArray[Any]:
 class _Builder:
     """Emits one named binding per ONNX value."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, read: _Read) -> None:
         self._model = model
         self._builder = relax.BlockBuilder()
         self._expressions: dict[str, relax.Expr] = {}
         self._values: dict[str, Value] = {}
         self._layers: dict[str, tuple[str, ...]] = {}
         self._names: set[str] = set()
-        self._constants: Mapping[str, npt.NDArray[Any]] = {}
+        self._nodes, self._constants = read.nodes, read.constants
         graph = model.graph
-        self._read = {name for node in graph.node for name in node.input if name}
+        self._read = {name for node in read.nodes for name in node.inputs}
         self._read |= {info.name for info in graph.output}
+        # Values inside an operator's definition have no name that a reader of the model knows.
+        self._known = {info.name for info in graph.input}
+        self._known |= {name for node in graph.node for name in node.output}
 
-    def build(self, nodes: Sequence[Node]) -> Graph:
+    def build(self) -> Graph:
         graph = self._model.graph
         initialised = {tensor.name for tensor in graph.initializer}
         parameters = []
@@ -135,7 +175,7 @@ class _Builder:
             parameters.append(variable)
         with self._builder.function("main", parameters):
             with self._builder.dataflow():
-                for node in nodes:
+                for node in self._nodes:
                     self._emit(node)
                 outputs = [self._expression(info.name) for info in graph.output]
                 result = self._builder.emit_output(relax.Tuple(outputs))
@@ -149,7 +189,6 @@ class _Builder:
         return self._expressions[name]
 
     def _emit(self, node: Node) -> None:
-        self._constants = node.constants
         arguments = [self._expression(name) if name else None for name in node.inputs]
         converter = find_converter(node.op)
         assert converter is not None, "the others are refused before"
@@ -160,7 +199,7 @@ class _Builder:
             if name not in self._read:
                 continue
             variable = self._builder.emit(expression, self._variable_name(name))
-            self._record(variable, name, (node.name,))
+            self._record(variable, name, (node.layer,))
 
     def _unpacked(self, result: relax.Expr | list[relax.Expr]) -> list[relax.Expr]:
         """Return the fields of a tuple, or the one tensor that it is."""
@@ -177,7 +216,8 @@ class _Builder:
     def _record(self, variable: relax.Var, name: str, layers: tuple[str, ...]) -> None:
         self._expressions[name] = variable
         shape = tuple(int(size) for size in variable.ty.shape)
-        self._values[variable.name] = Value(name, shape)
+        if name in self._known:
+            self._values[variable.name] = Value(name, shape)
         self._layers[variable.name] = layers
 
     def _variable_name(self, name: str) -> str:

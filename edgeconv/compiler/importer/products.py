@@ -14,12 +14,6 @@ def _constant(array: npt.NDArray[np.float32]) -> relax.Expr:
     return relax.const(np.ascontiguousarray(array), str(array.dtype))
 
 
-def _refuse_gemm(node: Node) -> str | None:
-    if node.constant(1) is None or (node.has_input(2) and node.constant(2) is None):
-        return "weights that are computed at run time are not supported"
-    return None
-
-
 def _convert_gemm(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
     """alpha * A' * B' + beta * C, with the constants folded into B and C."""
     data = arguments[0]
@@ -48,8 +42,6 @@ def _convert_matmul(builder: relax.BlockBuilder, node: Node, arguments: Argument
 
 
 def _refuse_batch_norm(node: Node) -> str | None:
-    if any(node.constant(index) is None for index in range(1, 5)):
-        return "statistics that are computed at run time are not supported"
     return "training mode" if node.attributes.get("training_mode", 0) else None
 
 
@@ -68,7 +60,9 @@ def _convert_batch_norm(
 
 
 CONVERTERS = {
-    "Gemm": Converter(_convert_gemm, _refuse_gemm),
+    "Gemm": Converter(_convert_gemm, constants=(1, 2)),
     "MatMul": Converter(_convert_matmul, _refuse_matmul),
-    "BatchNormalization": Converter(_convert_batch_norm, _refuse_batch_norm),
+    "BatchNormalization": Converter(
+        _convert_batch_norm, _refuse_batch_norm, constants=(1, 2, 3, 4)
+    ),
 }

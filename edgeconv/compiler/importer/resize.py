@@ -48,8 +48,6 @@ def _refuse(node: Node) -> str | None:
         return "antialias=1 is not supported"
     if _text(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
         return "keep_aspect_ratio_policy is not supported"
-    if any(node.has_input(i) and node.constant(i) is None for i in (2, 3)):
-        return "scales or sizes that are computed at run time are not supported"
     return None
 
 
@@ -132,4 +130,4 @@ def _convert(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> r
     return result
 
 
-CONVERTERS = {"Resize": Converter(_convert, _refuse)}
+CONVERTERS = {"Resize": Converter(_convert, _refuse, constants=(1, 2, 3))}

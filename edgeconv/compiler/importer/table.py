@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from edgeconv.compiler.importer import activations, products, resize, tensors, windows
 from edgeconv.compiler.importer.converter import Converter, trusted
-from edgeconv.compiler.importer.tensors import refuse_open_constants
 from edgeconv.ops import find
 
 _ELEMENTWISE = (
@@ -34,11 +33,11 @@ _REDUCTIONS = (
 
 CONVERTERS: dict[str, Converter] = {
     **{op: trusted(op) for op in (*_ELEMENTWISE, *_ELEMENTWISE_MORE, *_OTHERS)},
-    **{op: trusted(op, refuse_open_constants(1)) for op in _REDUCTIONS},
-    "Expand": trusted("Expand", refuse_open_constants(1)),
-    "Tile": trusted("Tile", refuse_open_constants(1)),
-    "Slice": trusted("Slice", refuse_open_constants(1, 2, 3, 4)),
-    "Pad": trusted("Pad", refuse_open_constants(1, 2, 3)),
+    **{op: trusted(op, constants=(1,)) for op in _REDUCTIONS},
+    "Expand": trusted("Expand", constants=(1,)),
+    "Tile": trusted("Tile", constants=(1,)),
+    "Slice": trusted("Slice", constants=(1, 2, 3, 4)),
+    "Pad": trusted("Pad", constants=(1, 2, 3)),
     **windows.CONVERTERS,
     **products.CONVERTERS,
     **activations.CONVERTERS,
@@ -54,5 +53,5 @@ def find_converter(name: str) -> Converter | None:
     """
     op = find(name)
     if op is not None and op.convert is not None:
-        return Converter(op.convert, op.refuse)
+        return Converter(op.convert, op.refuse, op.constants)
     return CONVERTERS.get(name)

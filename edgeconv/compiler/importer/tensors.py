@@ -5,20 +5,8 @@ from __future__ import annotations
 import numpy as np
 from tvm import relax
 
-from edgeconv.compiler.importer.converter import Arguments, Converter, Refuse
+from edgeconv.compiler.importer.converter import Arguments, Converter
 from edgeconv.compiler.importer.node import Node
-
-
-def refuse_open_constants(*indices: int) -> Refuse:
-    """Refuse a node where one of the inputs that set its shape is computed."""
-
-    def refuse(node: Node) -> str | None:
-        for index in indices:
-            if node.has_input(index) and node.constant(index) is None:
-                return f"input {index} ({node.inputs[index]}) must be a constant"
-        return None
-
-    return refuse
 
 
 def _convert_reshape(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
@@ -31,16 +19,12 @@ def _convert_identity(builder: relax.BlockBuilder, node: Node, arguments: Argume
 
 
 def _refuse_dropout(node: Node) -> str | None:
-    training = node.constant(2)
-    if node.has_input(2) and (training is None or bool(training)):
+    if bool(node.constant(2)):
         return "training mode"
     return "the mask output is not supported" if len(node.outputs) > 1 else None
 
 
-def _fold_constant_indices(node: Node) -> str | None:
-    indices = node.constant(1)
-    if indices is None:
-        return "indices that are computed are not supported"
+def _refuse_constant_table(node: Node) -> str | None:
     return "a constant table is not supported" if node.constant(0) is not None else None
 
 
@@ -65,12 +49,12 @@ def _convert_split(
 
 
 CONVERTERS = {
-    "Split": Converter(_convert_split, refuse_open_constants(1)),
-    "Reshape": Converter(_convert_reshape),
+    "Split": Converter(_convert_split, constants=(1,)),
+    "Reshape": Converter(_convert_reshape, constants=(1,)),
     "Flatten": Converter(_convert_reshape),
-    "Squeeze": Converter(_convert_reshape),
-    "Unsqueeze": Converter(_convert_reshape),
+    "Squeeze": Converter(_convert_reshape, constants=(1,)),
+    "Unsqueeze": Converter(_convert_reshape, constants=(1,)),
     "Identity": Converter(_convert_identity),
-    "Dropout": Converter(_convert_identity, _refuse_dropout),
-    "Gather": Converter(_convert_gather, _fold_constant_indices),
+    "Dropout": Converter(_convert_identity, _refuse_dropout, constants=(1, 2)),
+    "Gather": Converter(_convert_gather, _refuse_constant_table, constants=(1,)),
 }

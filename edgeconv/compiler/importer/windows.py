@@ -112,8 +112,6 @@ def _transposed_padding(node: Node) -> list[int]:
 
 
 def _refuse_transposed(node: Node) -> str | None:
-    if node.constant(1) is None:
-        return "transposed convolution with weights computed at run time is not supported"
     if node.rank() - 2 not in _CONV_TRANSPOSE:
         return f"{node.rank() - 2} spatial axes; 1, 2 or 3 are supported"
     if any(size < 1 for size in node.shapes[node.outputs[0]]):
@@ -199,7 +197,7 @@ def _convert_global_pool(reduce: Any) -> Any:
 
 CONVERTERS = {
     "Conv": Converter(_convert_conv, _refuse_conv),
-    "ConvTranspose": Converter(_convert_transposed, _refuse_transposed),
+    "ConvTranspose": Converter(_convert_transposed, _refuse_transposed, constants=(1,)),
     "MaxPool": Converter(_convert_max_pool, _refuse_pool),
     "AveragePool": Converter(_convert_average_pool, _refuse_average_pool),
     "GlobalAveragePool": Converter(_convert_global_pool(relax.op.mean)),

@@ -1,0 +1,98 @@
+"""Operators without a converter, spelled out by the standard's own definition of them.
+
+The schema of many ONNX operators holds a body of simpler operators, which says what they compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx
+from onnx import defs, helper, inliner, shape_inference
+
+from edgeconv.compiler.importer.table import find_converter
+from edgeconv.errors import UnsupportedModelError
+from edgeconv.exporter.opset import opset_of
+
+
+def spell_out(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
+    """Replace every operator that has a body but no converter by its body.
+
+    Args:
+        model: a checked model; stays as it is.
+
+    Returns:
+        A model in which every node has a name and no shape of a new value is inferred yet, and by
+        the name of each new node the name of the node that it was part of.
+
+    Raises:
+        UnsupportedModelError: the model's nodes do not fit the standard's definition of them.
+    """
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    for number, node in enumerate(plain.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"
+    owners: dict[str, str] = {}
+    while selected := _with_body(plain):
+        outer = list(plain.graph.node)
+        for node in plain.graph.node:
+            if ("", node.op_type) in selected:
+                _fill_defaults(node, opset_of(plain))
+        # Some bodies depend on the types of the inputs; the inliner looks up constants there too.
+        plain.graph.value_info.extend(
+            helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            for tensor in plain.graph.initializer
+        )
+        try:
+            plain = shape_inference.infer_shapes(plain, data_prop=True)
+            plain = inliner.inline_selected_functions(plain, selected, inline_schema_functions=True)
+        except Exception as error:
+            # The C++ library raises exceptions without a common class.
+            operators = ", ".join(op for _, op in selected)
+            raise UnsupportedModelError(f"{operators} cannot be spelled out: {error}") from error
+        for name, owner in _name(plain, outer).items():
+            owners[name] = owners.get(owner, owner)
+    return plain, owners
+
+
+def _with_body(model: onnx.ModelProto) -> list[tuple[str, str]]:
+    """Return (domain, name) of the operators to be replaced."""
+    version = opset_of(model)
+    operators = sorted({node.op_type for node in model.graph.node if not node.domain})
+    return [("", op) for op in operators if not find_converter(op) and _has_body(op, version)]
+
+
+def _has_body(op: str, version: int) -> bool:
+    try:
+        schema = defs.get_schema(op, version)
+    except defs.SchemaError:
+        return False
+    # The attributes exist, but not in the package's types.
+    kinds = ("has_function", "has_context_dependent_function")
+    return any(getattr(schema, kind) for kind in kinds)
+
+
+def _fill_defaults(node: onnx.NodeProto, version: int) -> None:
+    """Add attributes that were left out: the inliner does not know their defaults."""
+    given = {attribute.name for attribute in node.attribute}
+    for name, attribute in defs.get_schema(node.op_type, version).attributes.items():
+        if name not in given and attribute.default_value.type:
+            node.attribute.append(attribute.default_value)
+
+
+def _name(model: onnx.ModelProto, outer: list[onnx.NodeProto]) -> Mapping[str, str]:
+    """Name the nodes that have no name yet; return the node of `outer` that each was part of."""
+    owners = {}
+    replaced = iter([node for node in outer if node.name not in {n.name for n in model.graph.node}])
+    owner, missing = None, set[str]()
+    for number, node in enumerate(model.graph.node):
+        if node.name:
+            continue
+        if not missing:
+            owner = next(replaced)
+            missing = {name for name in owner.output if name}
+        assert owner is not None
+        node.name = f"{owner.name}.{number}.{node.op_type.lower()}"
+        owners[node.name] = owner.name
+        missing -= set(node.output)
+    return owners

@@ -1,0 +1,25 @@
+"""Which inputs of a model set its shapes or its code, and so must be constants."""
+
+from __future__ import annotations
+
+import onnx
+
+from edgeconv.compiler.importer.functions import spell_out
+from edgeconv.compiler.importer.table import find_converter
+from edgeconv.ops import op_name
+
+# These read the shape of their input, not its values.
+_SHAPE_READERS = frozenset(["Shape", "Size"])
+
+
+def setting_inputs(model: onnx.ModelProto) -> set[str]:
+    """Return the graph inputs whose values reach an input that a converter needs constant."""
+    needed: set[str] = set()
+    plain, _ = spell_out(model)
+    for node in reversed(plain.graph.node):
+        if needed.intersection(node.output):
+            if node.op_type not in _SHAPE_READERS:
+                needed.update(node.input)
+        elif converter := find_converter(op_name(node)):
+            needed.update(node.input[i] for i in converter.constants if i < len(node.input))
+    return needed & {value.name for value in model.graph.input}
