@@ -288,7 +288,7 @@ def _step_results(
         for i, step in enumerate(plan.steps)
         for j, index in enumerate(step.outputs)
     }
-    tolerances = value_tolerances(model)
+    tolerances = value_tolerances(model, [inputs])
     names = {value for value in values.values() if value is not None and value in tolerances}
     wanted = reference_values(model, inputs, sorted(names))
     results, skipped = [], []

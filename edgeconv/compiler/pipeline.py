@@ -17,7 +17,7 @@ from edgeconv.compiler.link import Emit, link
 from edgeconv.compiler.passes import blocked_layout, fold_scale_shift, fuse, legalize, own_outputs
 from edgeconv.compiler.planner import kernel_functions, plan_graph
 from edgeconv.compiler.schedules.machine import Machine
-from edgeconv.exporter import Exported, tolerance
+from edgeconv.exporter import Exported
 from edgeconv.inspection import inspect_model, totals
 from edgeconv.plan import Plan
 from edgeconv.target import Target
@@ -84,7 +84,7 @@ def compile_exported(
     dumped.kernels(kernels)
 
     report("link", 0, 1)
-    planned = plan_graph(graph, kernels, exported.model, tolerance(exported.model))
+    planned = plan_graph(graph, kernels, exported.model, exported.tolerances)
     dumped.plan(planned.plan)
     weights = weights_entry(planned.weights)
     linked = link(

@@ -51,6 +51,13 @@ class Exported:
         """Return the SHA-256 of `model_bytes(self.model)`, in hexadecimal."""
         return hashlib.sha256(model_bytes(self.model)).hexdigest()
 
+    @cached_property
+    def tolerances(self) -> dict[str, float]:
+        """Return the largest permitted max |got - want| / max |want| by output name."""
+        from edgeconv.exporter.tolerance import tolerance
+
+        return tolerance(self.model, [case.inputs for case in self.golden])
+
 
 def model_bytes(model: onnx.ModelProto) -> bytes:
     """Serialise a model; equal models give equal bytes.

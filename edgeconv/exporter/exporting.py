@@ -15,7 +15,6 @@ from edgeconv.exporter.exported import Exported, GoldenCase
 from edgeconv.exporter.functions import attach_functions, refuse_unknown_operators
 from edgeconv.exporter.reference import reference_values, relative_error
 from edgeconv.exporter.tidy import tidy
-from edgeconv.exporter.tolerance import tolerance
 from edgeconv.frontend import Source, draw_inputs
 
 Array = npt.NDArray[Any]
@@ -62,9 +61,12 @@ def export(source: Source, *, golden_inputs: GoldenInputs | None = None) -> Expo
         GoldenCase(label, case, result)
         for (label, case), result in zip(inputs, outputs, strict=True)
     )
+    exported = Exported(
+        source.name, source.origin, model, golden, source.preprocessing, source.labels
+    )
     for case in golden:
-        _check(model, case, source.origin)
-    return Exported(source.name, source.origin, model, golden, source.preprocessing, source.labels)
+        _check(exported, case)
+    return exported
 
 
 def _golden_inputs(
@@ -97,9 +99,8 @@ def _numbered(cases: Sequence[Mapping[str, Array]]) -> Iterator[tuple[str, Mappi
         yield f"case {index}", case
 
 
-def _check(model: onnx.ModelProto, case: GoldenCase, origin: str) -> None:
-    limits = tolerance(model)
-    got = reference_values(model, case.inputs, list(case.outputs))
+def _check(exported: Exported, case: GoldenCase) -> None:
+    origin = exported.origin
     for name, want in case.outputs.items():
         if np.issubdtype(want.dtype, np.floating) and not np.isfinite(want).all():
             raise NumericError(
@@ -107,11 +108,14 @@ def _check(model: onnx.ModelProto, case: GoldenCase, origin: str) -> None:
                 f"{case.label}, so nothing can be checked against it; give inputs that the "
                 "network is made for"
             )
+    got = reference_values(exported.model, case.inputs, list(case.outputs))
+    for name, want in case.outputs.items():
+        limit = exported.tolerances[name]
         error = relative_error(got[name], want)
-        if not error <= limits[name]:
+        if not error <= limit:
             raise NumericError(
                 f"{origin}: output {name} of the exported ONNX model differs from the original "
                 f"by {error:.3g} of its largest value for the inputs {case.label}, where "
-                f"{limits[name]:.3g} is permitted; export the network to ONNX yourself, or "
+                f"{limit:.3g} is permitted; export the network to ONNX yourself, or "
                 "report it with the network"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -25,13 +25,24 @@ def reference_values(
         UsageError: the graph computes no value of that name, or the inputs do not fit.
         UnsupportedModelError: ONNX Runtime cannot run the model.
     """
+    return open_reference(model, names)(inputs)
+
+
+def open_reference(
+    model: onnx.ModelProto, names: Sequence[str]
+) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+    """Return what runs the model once more for every call, as `reference_values` does once."""
     session = _session(_exposing(model, names))
-    try:
-        results = session.run(list(names), dict(inputs))
-    except Exception as error:
-        # ONNX Runtime's exceptions have no common class of their own.
-        raise UsageError(f"ONNX Runtime fails on these inputs: {error}") from error
-    return dict(zip(names, results, strict=True))
+
+    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        try:
+            results = session.run(list(names), dict(inputs))
+        except Exception as error:
+            # ONNX Runtime's exceptions have no common class of their own.
+            raise UsageError(f"ONNX Runtime fails on these inputs: {error}") from error
+        return dict(zip(names, results, strict=True))
+
+    return run
 
 
 def relative_error(got: Array, want: Array) -> float:

@@ -1,28 +1,46 @@
-"""How far a value may be from its reference, from dtype and accumulation lengths alone.
+"""How far a value may be from its reference: an estimate of rounding errors.
 
 Rounding each partial sum of n terms by up to eps/2 gives an error that grows like sqrt(n) eps
 when the roundings are independent, relative to the largest sum. Errors of one layer pass through
 the next ones with about unit gain, since trained and normalised layers keep the scale of what
 they get; so a value's error is the sum over the layers that it depends on:
 
-    tolerance(value) = sum over ancestors of eps(dtype of layer) * sqrt(accumulation length)
+    estimate(value) = sum over ancestors of eps(dtype of layer) * sqrt(accumulation length)
 
 Adding, where independent errors would add in squares, leaves room for another order of summation
 on the other side. Arithmetic on single elements counts as length 1; moving, selecting and
-clipping do not round and count 0. Integers and booleans are exact, unless a rounded value was
-turned into them, and then no bound of this kind exists: they must be equal all the same.
+clipping do not round and count 0. Places between pixels, which interpolation computes, are rounded
+in proportion to the side of the image, and the image changes by up to its largest value from one
+pixel to the next. Integers and booleans are exact, unless a rounded value was turned into them,
+and then no bound of this kind exists: they must be equal all the same.
+
+Where the gain is more than one, the estimate is too small. How much more depends on the data, so
+it is measured on the golden inputs (see `conditioning`), and the larger of the two is taken:
+
+    tolerance(value) = max(estimate, min(measured change / largest magnitude, LARGEST))
+
+Results so small that they are denormal are rounded to multiples of the smallest number instead.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
+from edgeconv.exporter.conditioning import disturbances
 from edgeconv.exporter.graph import ValueType, attribute, value_types
 from edgeconv.ops import op_of
+
+Array = npt.NDArray[Any]
+
+# Where rounding alone moves an output by more than this, no comparison means much.
+LARGEST = 1e-2
+_FLOAT32 = np.finfo(np.float32)
 
 _EXACT = frozenset(
     [
@@ -73,26 +91,55 @@ _EXACT = frozenset(
 )
 
 
-def tolerance(model: onnx.ModelProto) -> dict[str, float]:
-    """Return, by output name, the largest permitted |got - want| / max |want|."""
-    values = value_tolerances(model)
+def tolerance(
+    model: onnx.ModelProto, cases: Iterable[Mapping[str, Array]] = ()
+) -> dict[str, float]:
+    """Return, by output name, the largest permitted |got - want| / max |want|.
+
+    `cases` are inputs to measure gains with, arrays by name.
+    """
+    names = [value.name for value in model.graph.output]
+    values = value_tolerances(model, cases, names)
     # An output can also be an input, passed through.
-    return {value.name: values.get(value.name, 0.0) for value in model.graph.output}
+    return {name: values.get(name, 0.0) for name in names}
 
 
-def value_tolerances(model: onnx.ModelProto) -> dict[str, float]:
-    """Return the same for every value that a node computes; every shape must be known."""
+def value_tolerances(
+    model: onnx.ModelProto,
+    cases: Iterable[Mapping[str, Array]] = (),
+    names: Sequence[str] | None = None,
+) -> dict[str, float]:
+    """Return the same for values that a node computes; every shape must be known.
+
+    `names` are the values to return where they are computed, None for all.
+    """
     types = value_types(model)
-    roundings: list[float] = []
+    roundings = {node.output[0]: _rounding(node, types) for node in model.graph.node}
+    estimates = _estimates(model, types, roundings)
+    result = {n: estimates[n] for n in (estimates if names is None else names) if n in estimates}
+    single = [name for name in result if types[name].dtype == np.float32]
+    for inputs in cases:
+        for name, (change, largest) in disturbances(model, roundings, inputs, single).items():
+            if largest:
+                tiny = estimates[name] / _FLOAT32.eps * _FLOAT32.smallest_subnormal
+                limit = min(change / largest, LARGEST) + tiny / largest
+                result[name] = max(result[name], float(limit))
+    return result
+
+
+def _estimates(
+    model: onnx.ModelProto, types: Mapping[str, ValueType], roundings: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the sum of roundings that every value depends on."""
     # Bit i of a value's mask: it depends on node i. So a layer counts once on every path.
     ancestors: dict[str, int] = {}
     result: dict[str, float] = {}
+    amounts = list(roundings.values())
     for index, node in enumerate(model.graph.node):
-        roundings.append(_rounding(node, types))
         mask = 1 << index
         for name in node.input:
             mask |= ancestors.get(name, 0)
-        total = math.fsum(r for i, r in enumerate(roundings) if mask >> i & 1)
+        total = math.fsum(r for i, r in enumerate(amounts) if mask >> i & 1)
         for name in filter(None, node.output):
             ancestors[name] = mask
             rounds = np.issubdtype(types[name].dtype, np.floating)
@@ -115,7 +162,16 @@ def _rounding(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> float:
     dtype = types[node.output[0]].dtype
     if not np.issubdtype(dtype, np.floating):
         return 0.0
-    return float(np.finfo(dtype).eps) * math.sqrt(accumulation_length(node, types))
+    length = math.sqrt(accumulation_length(node, types)) + _places(node, types)
+    return float(np.finfo(dtype).eps) * length
+
+
+def _places(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
+    """Return the largest place, in pixels, where the node interpolates; 0 where it does not."""
+    interpolates = node.op_type in {"DeformConv", "GridSample"} or (
+        node.op_type == "Resize" and attribute(node, "mode", b"nearest") != b"nearest"
+    )
+    return max(types[node.input[0]].shape[2:], default=0) if interpolates else 0
 
 
 def _conv(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:

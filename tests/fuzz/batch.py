@@ -82,7 +82,9 @@ def run_batch(
         honest = isinstance(error, UsageError | UnsupportedModelError)
         (config,) = configs
         verdict = "refused" if honest else "failed"
-        reason = f"{type(error).__name__}: {error}"
+        lines = str(error).strip().splitlines() or [""]
+        # TVM's errors show whole functions between what failed and why.
+        reason = f"{type(error).__name__}: {' ... '.join(dict.fromkeys([lines[0], lines[-1]]))}"
         return [Outcome(config.seed, config.family, config.text, verdict, reason=reason)]
 
 

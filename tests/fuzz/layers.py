@@ -96,6 +96,6 @@ def _kind(reason: str) -> str:
 def _progress(done: int, count: int, started: float) -> None:
     seconds = time.monotonic() - started
     left = seconds / done * (count - done)
-    if sys.stdout.isatty() or done % 500 == 0:
+    if sys.stdout.isatty() or done % 100 == 0:
         end = "\r" if sys.stdout.isatty() else "\n"
         print(f"{done}/{count}, {seconds:.0f} s, {left:.0f} s left ", end=end, flush=True)

@@ -14,7 +14,12 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     """Schedule the function of one `padding` block (`compute.layout.pad_spatial`)."""
     inside = sch.get_sblock(ANCHOR)
     work = total_work(sch, inside)
-    fill = sch.decompose_padding(inside, sch.get_loops(inside)[0])
+    try:
+        fill = sch.decompose_padding(inside, sch.get_loops(inside)[0])
+    except s_tir.schedule.ScheduleError:
+        # TVM cannot tell the border of an axis of one element that is padded before it only.
+        parallelise(sch, sch.get_loops(inside)[:-1], work)
+        return
     # An innermost axis without padding (the lanes of a block) continues the one before it.
     last = [extent(sch, sch.get_loops(block)[-1]) for block in (fill, inside)]
     run_axes = 2 if last[0] == last[1] else 1

@@ -1,0 +1,178 @@
+"""How far rounding moves a network's values, measured by running it with every layer disturbed.
+
+Some layers amplify the rounding of what they get: a softmax multiplies it by the size of its
+logits, deformable sampling by the slope of the image, a sum by how much of it cancels. How much
+depends on the data. So the network runs in ONNX Runtime as it is, and several times with every
+layer's result v disturbed as rounding may disturb it:
+
+    v + FACTOR * r * u * max(|v|, root of the sum of the squared terms of v),   u uniform in (-1, 1)
+
+where r is the layer's rounding, eps * sqrt(accumulation length). The largest change of a value,
+divided by FACTOR, is how far rounding may move it. The root of the sum of squares stands for the
+partial sums of products that cancel. What is decided rather than computed (indices, comparisons,
+rounding to integers) stays as in the undisturbed run. This is Monte Carlo arithmetic: Parker,
+"Monte Carlo Arithmetic", UCLA CSD-970002; Higham, "Accuracy and Stability of Numerical
+Algorithms", section 26.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper
+
+from edgeconv.exporter.graph import ValueType, value_types
+from edgeconv.exporter.reference import open_reference, reference_values
+
+Array = npt.NDArray[Any]
+
+# Large enough that float32 holds the disturbance with a few bits, small enough to be linear.
+FACTOR = 32.0
+_EPS = float(np.finfo(np.float32).eps)
+DRAWS = 4
+
+# Sums of products: the same operator on squared operands gives the sum of the squared terms.
+_PRODUCTS = {
+    "Conv": (0, 1, 2),
+    "ConvTranspose": (0, 1, 2),
+    "DeformConv": (0, 1, 3, 4),
+    "Gemm": (0, 1, 2),
+    "MatMul": (0, 1),
+    "ReduceSum": (0,),
+}
+_MEANS = frozenset(["AveragePool", "GlobalAveragePool", "ReduceMean"])
+# They subtract a mean: the rounding of what they get counts, however small the result.
+_CENTRED = frozenset(["GroupNormalization", "InstanceNormalization", "LayerNormalization"])
+_STEPS = frozenset(["Ceil", "Floor", "Round", "Sign"])
+
+
+def disturbances(
+    model: onnx.ModelProto,
+    roundings: Mapping[str, float],
+    inputs: Mapping[str, Array],
+    names: Sequence[str],
+) -> dict[str, tuple[float, float]]:
+    """Return, by name, the largest change of a float32 value and its largest magnitude.
+
+    Args:
+        model: every shape known.
+        roundings: eps * sqrt(accumulation length) by the name of a node's first output.
+        inputs: arrays by name.
+        names: values to measure; only finite elements count.
+    """
+    types = value_types(model)
+    decided = _decided(model, types)
+    clean = reference_values(model, inputs, list(dict.fromkeys([*names, *decided])))
+    moving = [name for name in names if name not in decided]
+    noisy_run = open_reference(_disturbed(model, roundings, types, decided), moving)
+    feeds = {**inputs, **{name: clean[name] for name in decided}}
+    changes = dict.fromkeys(names, 0.0)
+    for _ in range(DRAWS):
+        for name, noisy in noisy_run(feeds).items():
+            change = _largest(noisy.astype(np.float64) - clean[name])
+            changes[name] = max(changes[name], change / FACTOR)
+    return {name: (changes[name], _largest(clean[name])) for name in names}
+
+
+def _decided(model: onnx.ModelProto, types: Mapping[str, ValueType]) -> list[str]:
+    """Return the values that follow from a decision, not from arithmetic."""
+    return [
+        name
+        for node in model.graph.node
+        for name in filter(None, node.output)
+        if node.op_type in _STEPS or not np.issubdtype(types[name].dtype, np.floating)
+    ]
+
+
+def _disturbed(
+    model: onnx.ModelProto,
+    roundings: Mapping[str, float],
+    types: Mapping[str, ValueType],
+    decided: Sequence[str],
+) -> onnx.ModelProto:
+    """Return the model with disturbed layers; what was decided becomes an input."""
+    disturbed = onnx.ModelProto()
+    disturbed.CopyFrom(model)
+    graph = disturbed.graph
+    del graph.node[:]
+    fixed = set(decided)
+    for index, original in enumerate(model.graph.node):
+        node = onnx.NodeProto()
+        node.CopyFrom(original)
+        node.output[:] = [f"{name}/dropped" if name in fixed else name for name in node.output]
+        rounding, name = roundings[original.output[0]], original.output[0]
+        if not rounding or name in fixed or types[name].dtype != np.float32:
+            graph.node.append(node)
+            continue
+        graph.node.extend(_noisy(node, rounding, index))
+    known = {value.name: value for value in [*model.graph.value_info, *model.graph.output]}
+    graph.input.extend(known[name] for name in decided)
+    kept = [value for value in graph.output if value.name not in fixed]
+    del graph.output[:]
+    graph.output.extend(kept)
+    return disturbed
+
+
+def _noisy(node: onnx.NodeProto, rounding: float, index: int) -> list[onnx.NodeProto]:
+    """Return nodes that compute the node's results, the first one disturbed."""
+    name = node.output[0]
+    exact = f"{name}/exact"
+    nodes = []
+    if node.op_type in _CENTRED:
+        nodes += _disturb(node.input[0], f"{name}/operand", [], rounding, index + 0.5)
+        node.input[0] = f"{name}/operand"
+    node.output[0] = exact
+    terms = _terms(node, name, rounding)
+    scale = [terms[-1].output[0]] if terms else []
+    return [*nodes, node, *terms, *_disturb(exact, name, scale, rounding, index)]
+
+
+def _disturb(
+    value: str, result: str, scale: Sequence[str], rounding: float, seed: float
+) -> list[onnx.NodeProto]:
+    """Add uniform noise in proportion to the value, or to the larger `scale`."""
+    size, noise = f"{result}/size", f"{result}/noise"
+    bound = FACTOR * rounding
+    return [
+        helper.make_node("Abs", [value], [f"{result}/magnitude"]),
+        helper.make_node("Max", [f"{result}/magnitude", *scale], [size]),
+        helper.make_node(
+            "RandomUniformLike", [value], [f"{noise}/1"], low=-bound, high=bound, seed=float(seed)
+        ),
+        helper.make_node("Mul", [f"{noise}/1", size], [noise]),
+        helper.make_node("Add", [value, noise], [result]),
+    ]
+
+
+def _terms(node: onnx.NodeProto, name: str, rounding: float) -> list[onnx.NodeProto]:
+    """Return nodes for the root of the sum of the squared terms; none where nothing is summed."""
+    operands = (0,) if node.op_type in _MEANS else _PRODUCTS.get(node.op_type, ())
+    if not operands:
+        return []
+    squared = onnx.NodeProto()
+    squared.CopyFrom(node)
+    squared.name = f"{name}/squares"
+    squared.output[:] = [squared.name]
+    nodes = []
+    for operand in operands:
+        if operand < len(node.input) and node.input[operand]:
+            value, square = node.input[operand], f"{name}/square_{operand}"
+            nodes.append(helper.make_node("Mul", [value, value], [square]))
+            squared.input[operand] = square
+    nodes += [squared, helper.make_node("Sqrt", [f"{name}/squares"], [f"{name}/root"])]
+    # The terms of a mean are divided by their number, and so are the squares once more.
+    shrink = _EPS / rounding if node.op_type in _MEANS else 1.0
+    return [
+        *nodes,
+        helper.make_node("Constant", [], [f"{name}/shrink"], value_float=shrink),
+        helper.make_node("Mul", [f"{name}/root", f"{name}/shrink"], [f"{name}/terms"]),
+    ]
+
+
+def _largest(array: Array) -> float:
+    magnitudes = np.abs(array[np.isfinite(array)])
+    return float(magnitudes.max(initial=0.0))
