@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from tvm import te, tirx
 
+from edgeconv.compiler.compute.layout import flat_index
 from edgeconv.compiler.compute.window import Window, kernel_axes, padded, tap_positions
 
 
@@ -28,7 +29,7 @@ def conv_blocked(
 
     Args:
         data: (N, ceil(IC/ib), *padded spatial, ib).
-        weight: (ceil(OC/ob), *kernel, IC/groups, ob).
+        weight: (ceil(OC/ob) / tile, *kernel, IC/groups, tile, ob), for tiles of that many blocks.
         window: the geometry; its padding has been applied already.
         groups: 1, or a number for which ib divides IC/groups and ob divides OC/groups.
         size: output spatial shape.
@@ -39,7 +40,8 @@ def conv_blocked(
         (N, ceil(OC/ob), *output spatial, ob), in the dtype of `data`.
     """
     batch, in_block = int(data.shape[0]), int(data.shape[-1])
-    out_blocks, *_, channels, out_block = (int(s) for s in weight.shape)
+    outer, *_, channels, tile, out_block = (int(s) for s in weight.shape)
+    out_blocks = outer * tile
     blocks_per_group = out_blocks // groups
     taps = kernel_axes(window)
     channel = te.reduce_axis((0, channels), name="ic")
@@ -50,13 +52,44 @@ def conv_blocked(
         index = channel if groups == 1 else block // blocks_per_group * channels + channel
         return te.sum(
             data(n, index // in_block, *spatial, index % in_block)
-            * weight(block, *taps, channel, lane),
+            * weight(block // tile, *taps, channel, block % tile, lane),
             axis=[*taps, channel],
         )
 
     conv = te.compute((batch, out_blocks, *size[:-1], columns, out_block), element, name="conv")
     shape = (batch, out_blocks, *size, out_block)
     return te.compute(shape, conv, name="crop")
+
+
+def pointwise_blocked(data: te.Tensor, weight: te.Tensor, size: Sequence[int]) -> te.Tensor:
+    """Mix the channels of NCHWc `data` at every pixel, all pixels in one row.
+
+    Args:
+        data: (N, ceil(IC/ib), pixels, ib), with prod(size) pixels.
+        weight: (ceil(OC/ob) / tile, IC, tile, ob), for tiles of that many blocks.
+        size: spatial shape of the output, and of the image that `data` is.
+
+    Returns:
+        (N, ceil(OC/ob), *size, ob), in the dtype of `data`.
+    """
+    batch, _, pixels, in_block = (int(s) for s in data.shape)
+    outer, channels, tile, out_block = (int(s) for s in weight.shape)
+    channel = te.reduce_axis((0, channels), name="ic")
+
+    def element(n: tirx.Var, block: tirx.Var, pixel: tirx.Var, lane: tirx.Var) -> tirx.PrimExpr:
+        return te.sum(
+            data(n, channel // in_block, pixel, channel % in_block)
+            * weight(block // tile, channel, block % tile, lane),
+            axis=channel,
+        )
+
+    row = te.compute((batch, outer * tile, pixels, out_block), element, name="pointwise")
+
+    def unrolled(n: tirx.Var, block: tirx.Var, *rest: tirx.Var) -> tirx.PrimExpr:
+        *axes, lane = rest
+        return row(n, block, flat_index(axes, size), lane)
+
+    return te.compute((batch, outer * tile, *size, out_block), unrolled, name="image")
 
 
 def depthwise_blocked(data: te.Tensor, weight: te.Tensor, window: Window) -> te.Tensor:

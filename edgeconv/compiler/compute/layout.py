@@ -34,6 +34,14 @@ def unblock_channels(data: te.Tensor, channels: int) -> te.Tensor:
     )
 
 
+def flat_index(axes: Sequence[tirx.PrimExpr], size: Sequence[int]) -> tirx.PrimExpr:
+    """Return the row-major position of `axes` in an array of shape `size`."""
+    position = axes[0]
+    for axis, extent in zip(axes[1:], size[1:], strict=True):
+        position = position * extent + axis
+    return position
+
+
 def pad_spatial(
     data: te.Tensor,
     before: Sequence[int],

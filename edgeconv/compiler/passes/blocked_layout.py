@@ -14,7 +14,12 @@ from math import gcd, prod
 import tvm
 from tvm import relax, te
 
-from edgeconv.compiler.compute.conv import conv_blocked, conv_plain, depthwise_blocked
+from edgeconv.compiler.compute.conv import (
+    conv_blocked,
+    conv_plain,
+    depthwise_blocked,
+    pointwise_blocked,
+)
 from edgeconv.compiler.compute.layout import (
     block_channels,
     interleave,
@@ -49,7 +54,13 @@ from edgeconv.compiler.passes.rewriting import (
     substitute,
 )
 from edgeconv.compiler.schedules.cpu import padding
-from edgeconv.compiler.schedules.machine import Machine, channel_block, register_tile, round_up
+from edgeconv.compiler.schedules.machine import (
+    Machine,
+    channel_block,
+    register_tile,
+    round_up,
+    tile_counts,
+)
 
 RESHAPE = "relax.reshape"
 
@@ -216,11 +227,16 @@ class _Layout:
     def _dense(self, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]:
         block = channel_block(conv.out_channels, self.machine)
         data = self._conv_input(conv)
-        blocks = -(-conv.out_channels // block) // conv.groups
-        tile = register_tile(conv.size[-1], blocks, block, self.machine)
+        counts = tile_counts(-(-conv.out_channels // block) // conv.groups)
+        tile = register_tile(conv.size[-1], counts, block, self.machine)
+        if conv.is_pointwise:
+            pixels = prod(conv.size)
+            row_tile = register_tile(pixels, counts, block, self.machine, whole=True)
+            if row_tile.cost <= tile.cost:
+                return self._pointwise(conv, data, block, row_tile.blocks), block
         columns = round_up(conv.size[-1], tile.columns)
         data = self._padded(name, data, conv.window, columns)
-        weight = relax.const(pack_conv_weight(conv.constant, block), "float32")
+        weight = relax.const(pack_conv_weight(conv.constant, block, tile.blocks), "float32")
         call = self._call(
             conv_blocked,
             [data, weight],
@@ -230,6 +246,16 @@ class _Layout:
             columns=columns,
         )
         return call, block
+
+    def _pointwise(
+        self, conv: Convolution, data: relax.Expr, block: int, tile_blocks: int
+    ) -> tvm.ir.Call:
+        """All pixels in one row, so that tiles need not end with the image's rows."""
+        batch, blocks, *size, in_block = shape_of(data)
+        row = self.builder.emit(relax.op.reshape(data, (batch, blocks, prod(size), in_block)))
+        channels = conv.constant.reshape(conv.constant.shape[:2])
+        weight = relax.const(pack_conv_weight(channels, block, tile_blocks), "float32")
+        return self._call(pointwise_blocked, [row, weight], conv.size)
 
     def _conv_input(self, conv: Convolution) -> relax.Expr:
         """Return blocked input; few plain channels are read as blocks of one."""

@@ -70,6 +70,12 @@ class Convolution:
         return self.groups > 1 and self.groups == self.in_channels == self.out_channels
 
     @property
+    def is_pointwise(self) -> bool:
+        """Whether every output pixel reads the one input pixel in its place, of all channels."""
+        window = self.window
+        return self.groups == 1 and window.taps == prod(window.stride) == 1 and not window.pads
+
+    @property
     def family(self) -> str:
         """The kernel family, for reports."""
         if self.weight is None:

@@ -24,13 +24,16 @@ def pack_channels(array: Array, block: int) -> Array:
     return np.ascontiguousarray(np.moveaxis(blocks, 2, -1))
 
 
-def pack_conv_weight(weight: Array, block: int) -> Array:
-    """(OC, IC/groups, *kernel) to (ceil(OC/block), *kernel, IC/groups, block)."""
+def pack_conv_weight(weight: Array, block: int, tile: int) -> Array:
+    """(OC, IC/groups, *kernel) to (ceil(OC/block) / tile, *kernel, IC/groups, tile, block).
+
+    So what a register tile of `tile` blocks multiplies at one step stands together.
+    """
     padded = _pad_axis(weight, 0, block)
     channels, inputs, *kernel = padded.shape
-    blocks = padded.reshape(channels // block, block, inputs, *kernel)
+    blocks = padded.reshape(channels // block // tile, tile, block, inputs, *kernel)
     rank = len(kernel)
-    order = (0, *range(3, 3 + rank), 2, 1)
+    order = (0, *range(4, 4 + rank), 3, 1, 2)
     return np.ascontiguousarray(blocks.transpose(order))
 
 

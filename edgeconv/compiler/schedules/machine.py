@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgeconv.target import Target
@@ -14,6 +15,7 @@ FMA_LATENCY_SLOTS = 8
 # Loads issue beside FMAs, and cost about half of one where they can overlap.
 LOAD_COST = 0.5
 MAX_COLUMNS = 28
+MAX_TILE_BLOCKS = 8
 
 
 @dataclass(frozen=True)
@@ -60,17 +62,20 @@ def channel_block(channels: int, machine: Machine) -> int:
 
 @dataclass(frozen=True)
 class RegisterTile:
-    """Output `columns` by `blocks` channel blocks, held in accumulators."""
+    """Output `columns` by `blocks` channel blocks, held in accumulators.
+
+    `cost` is in issue slots per reduction step and useful output block.
+    """
 
     columns: int
     blocks: int
+    cost: float
 
 
 def _fits(columns: int, vectors: int, machine: Machine) -> bool:
     accumulators = columns * vectors
     inputs = columns if machine.lane_fma else 1
-    spare = 2 if machine.lane_fma else 1
-    return accumulators + inputs + vectors + spare <= machine.registers + 1
+    return accumulators + inputs + vectors + 1 <= machine.registers
 
 
 def _cost(columns: int, vectors: int, machine: Machine) -> float:
@@ -79,27 +84,40 @@ def _cost(columns: int, vectors: int, machine: Machine) -> float:
     return max(columns * vectors, FMA_LATENCY_SLOTS) + LOAD_COST * loads
 
 
-def register_tile(width: int, blocks: int, block: int, machine: Machine) -> RegisterTile:
-    """Choose the tile for an output of `width` columns and `blocks` blocks of `block` channels.
+def register_tile(
+    width: int, counts: Iterable[int], block: int, machine: Machine, *, whole: bool = False
+) -> RegisterTile:
+    """Choose the tile for an output of `width` columns.
 
     The candidate with the fewest issue slots per useful output wins; columns beyond `width` count
     as waste.
+
+    Args:
+        width: columns of the output.
+        counts: numbers of channel blocks that a tile may have.
+        block: channels of a block.
+        machine: for which core.
+        whole: whether tiles may not reach beyond `width`.
     """
     per_block = -(-block // machine.lanes)
-    best = RegisterTile(1, 1)
-    best_cost = float("inf")
-    for count in (n for n in range(1, 9) if blocks % n == 0):
-        vectors = count * per_block
-        for columns in range(1, min(width, MAX_COLUMNS) + 1):
-            if columns * count * block * FLOAT_BYTES > MAX_ACCUMULATOR_BYTES:
-                break
-            if not _fits(columns, vectors, machine) and (columns, count) != (1, 1):
-                break
-            tiles = -(-width // columns)
-            cost = tiles * _cost(columns, vectors, machine) / (width * count)
-            if cost < best_cost - 1e-9:
-                best, best_cost = RegisterTile(columns, count), cost
-    return best
+    tiles = (
+        RegisterTile(
+            columns,
+            count,
+            -(-width // columns) * _cost(columns, count * per_block, machine) / (width * count),
+        )
+        for count in counts
+        for columns in range(1, min(width, MAX_COLUMNS) + 1)
+        if columns * count * block * FLOAT_BYTES <= MAX_ACCUMULATOR_BYTES
+        and (_fits(columns, count * per_block, machine) or columns == count == 1)
+        and not (whole and width % columns)
+    )
+    return min(tiles, key=lambda tile: (round(tile.cost, 9), tile.blocks, tile.columns))
+
+
+def tile_counts(blocks: int) -> list[int]:
+    """Return the numbers of blocks that a register tile can have, of `blocks` in a row."""
+    return [count for count in range(1, MAX_TILE_BLOCKS + 1) if blocks % count == 0]
 
 
 def round_up(value: int, multiple: int) -> int:

@@ -11,7 +11,15 @@ from collections.abc import Callable
 import tvm
 from tvm import s_tir
 
-from edgeconv.compiler.schedules.cpu import conv, conv_plain, generic, matmul, padding, window
+from edgeconv.compiler.schedules.cpu import (
+    conv,
+    conv_plain,
+    generic,
+    matmul,
+    padding,
+    pointwise,
+    window,
+)
 from edgeconv.compiler.schedules.cpu.common import block_names
 from edgeconv.compiler.schedules.machine import Machine
 
@@ -19,6 +27,7 @@ Rule = Callable[[s_tir.Schedule, Machine], None]
 
 RULES: dict[str, Rule] = {
     conv.ANCHOR: conv.schedule,
+    pointwise.ANCHOR: pointwise.schedule,
     conv_plain.ANCHOR: conv_plain.schedule,
     window.ANCHOR: window.schedule,
     matmul.ANCHOR: matmul.schedule,

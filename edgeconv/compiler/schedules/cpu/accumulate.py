@@ -1,0 +1,68 @@
+"""What convolutions share: a register tile of accumulators, fed step by step of the reduction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from tvm import s_tir
+
+from edgeconv.compiler.schedules.cpu.common import extent, vectorize_unroll
+from edgeconv.compiler.schedules.machine import Machine, largest_divisor
+
+# Reduction steps unrolled in the inner loop.
+UNROLL = 4
+
+
+def accumulate(
+    sch: s_tir.Schedule,
+    block: object,
+    *,
+    taps: Sequence[object],
+    channel: object,
+    tile: Sequence[object],
+    machine: Machine,
+) -> None:
+    """Order and unroll the loops inside a tile: taps, channels, then the accumulators.
+
+    Args:
+        sch: the schedule; `taps`, `channel` and `tile` are the innermost loops of `block`.
+        block: the reduction, whose operands are (data, weight).
+        taps: loops over the kernel.
+        channel: loop over the input channels.
+        tile: loops over columns, blocks and lanes.
+        machine: for which core.
+    """
+    steps = largest_divisor(extent(sch, channel), UNROLL)
+    outer, inner = sch.split(channel, [None, steps])
+    sch.reorder(*taps, outer, inner, *tile)
+    if machine.lane_fma and steps == _in_block(sch, block) == machine.lanes:
+        _load_vectors(sch, block, outer)
+    vectorize_unroll(sch, [inner, *tile])
+    depth = len(sch.get_loops(block)) - len(taps) - len(tile) - 2
+    init = sch.decompose_reduction(block, [*taps, outer][0])
+    vectorize_unroll(sch, sch.get_loops(init)[depth:])
+
+
+def tile_blocks(sch: s_tir.Schedule, block: object) -> int:
+    """Return how many channel blocks the packed weights hold side by side."""
+    weight = sch.get(block).reads[1].source
+    return int(weight.shape[-2])
+
+
+def weight_bytes(sch: s_tir.Schedule, block: object) -> int:
+    """Return the size of the packed weights of one tile."""
+    weight = sch.get(block).reads[1].source
+    return prod(int(size) for size in weight.shape[1:]) * 4
+
+
+def _in_block(sch: s_tir.Schedule, block: object) -> int:
+    return int(sch.get(block).reads[0].source.shape[-1])
+
+
+def _load_vectors(sch: s_tir.Schedule, block: object, loop: object) -> None:
+    """Load each column's channels as one vector, whose lanes the FMAs pick."""
+    vectors = sch.cache_read(block, 0, "local")
+    sch.compute_at(vectors, loop, preserve_unit_loops=True)
+    around = len(sch.get_loops(block)) - 4
+    vectorize_unroll(sch, sch.get_loops(vectors)[around:])
