@@ -1,15 +1,17 @@
-"""Proves that a device computes the reference: golden cases, given inputs, layer by layer."""
+"""Proves that a device computes the reference: golden cases, given data, layer by layer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeconv.artifact import Array, Artifact
+from edgeconv.batching import Progress, check_samples, run_samples
+from edgeconv.classification import top1_accuracy
 from edgeconv.devices import Device, SelfTest, Session, check_inputs, open_session
 from edgeconv.errors import NumericError, ToolchainError, UsageError
 from edgeconv.metrics import Metrics, compare
@@ -55,6 +57,21 @@ class OutputResult:
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """Shares of a data set's samples whose largest score is their label's.
+
+    Attributes:
+        samples: number of samples.
+        reference: share that ONNX Runtime gets right with the exported model.
+        device: share that the artifact gets right on the device.
+    """
+
+    samples: int
+    reference: float
+    device: float
+
+
+@dataclass(frozen=True)
 class StepResult:
     """One output of one step, which holds the ONNX value `value`, against ONNX Runtime's."""
 
@@ -86,6 +103,7 @@ class VerifyReport:
     """What was compared, where, and what came out.
 
     Attributes:
+        accuracy: where labels were given.
         steps: the per-layer comparison in the plan's order; None where it was not asked for.
         not_compared: steps whose outputs hold no value of the ONNX model.
     """
@@ -96,6 +114,7 @@ class VerifyReport:
     device_description: str
     emulated: bool
     outputs: tuple[OutputResult, ...]
+    accuracy: Accuracy | None = None
     steps: tuple[StepResult, ...] | None = None
     not_compared: tuple[str, ...] = ()
 
@@ -122,6 +141,7 @@ class VerifyReport:
             "emulated": self.emulated,
             "passed": self.passed,
             "outputs": [result.to_json() for result in self.outputs],
+            "accuracy": None if self.accuracy is None else asdict(self.accuracy),
             "steps": None if self.steps is None else [step.to_json() for step in self.steps],
             "not_compared": list(self.not_compared),
             "first_divergence": None if first is None else first.to_json(),
@@ -168,31 +188,55 @@ def verify(
     *,
     device: str | Device | None = None,
     inputs: Mapping[str, Array] | None = None,
+    data: Mapping[str, Array] | None = None,
+    labels: Array | None = None,
     per_layer: bool = False,
     model: ModelProto | None = None,
+    progress: Progress | None = None,
 ) -> VerifyReport:
     """Run the artifact on a device and compare what it computes with the reference.
 
     The golden cases always run: their outputs are compared here, and by the runner itself. For
-    `inputs` (arrays by name) and for `per_layer` (every step, on `inputs` or else golden case 0)
-    ONNX Runtime computes the reference from `model`, by default the exported model that compiling
-    left in the cache. Past the tolerance, the report fails; nothing is raised for it.
+    `inputs`, for `data` and for `per_layer`, ONNX Runtime computes the reference from `model`, by
+    default the exported model that compiling left in the cache. Past the tolerance, the report
+    fails; nothing is raised for it.
 
-    Raises UsageError where inputs do not fit, there is nothing to compare, or the exported model is
-    not in the cache; ToolchainError where packages for the reference are missing; DeviceError
-    where the device fails.
+    Args:
+        artifact: what to verify.
+        device: where; None for this machine, or else the emulator.
+        inputs: one more case, arrays by input name.
+        data: any number of samples, arrays (N, ...) by input name; they run batch by batch, and
+            all their outputs are compared as one.
+        labels: the class index of every sample (N,), for the accuracy of the first output.
+        per_layer: compares every step, on `inputs` or else on golden case 0.
+        model: the exported model.
+        progress: called with ("run", samples done, N).
+
+    Raises:
+        UsageError: arrays do not fit, there is nothing to compare, or the exported model is not in
+            the cache.
+        ToolchainError: packages for the reference are missing.
+        DeviceError: the device fails.
     """
-    if not artifact.manifest.golden and inputs is None:
+    if not artifact.manifest.golden and inputs is None and data is None:
         raise UsageError("the artifact has no golden cases: give inputs (`--inputs FILE.npz`).")
     if inputs is not None:
         check_inputs(inputs, artifact.manifest.inputs)
+    if labels is not None and data is None:
+        raise UsageError("labels without data: give the samples that they belong to.")
+    if data is not None:
+        check_samples(data, artifact.manifest.inputs)
     session = open_session(artifact, device)
     with _reference_packages():
-        if model is None and (inputs is not None or per_layer):
+        if model is None and (inputs is not None or data is not None or per_layer):
             model = exported_model(artifact)
         outputs = list(_golden_results(session))
         if model is not None and inputs is not None:
             outputs += _given_results(session, inputs, model)
+        accuracy: Accuracy | None = None
+        if model is not None and data is not None:
+            results, accuracy = _data_results(session, data, labels, model, progress)
+            outputs += results
         steps: tuple[StepResult, ...] | None = None
         not_compared: tuple[str, ...] = ()
         if model is not None and per_layer:
@@ -205,6 +249,7 @@ def verify(
         device_description=session.device.description,
         emulated=session.device.emulated,
         outputs=tuple(outputs),
+        accuracy=accuracy,
         steps=steps,
         not_compared=not_compared,
     )
@@ -275,6 +320,31 @@ def _given_results(
     for tensor in tensors:
         metrics = compare(got[tensor.name], wanted[tensor.name])
         yield OutputResult("given inputs", tensor.name, metrics, tensor.tolerance)
+
+
+def _data_results(
+    session: Session,
+    data: Mapping[str, Array],
+    labels: Array | None,
+    model: ModelProto,
+    progress: Progress | None,
+) -> tuple[list[OutputResult], Accuracy | None]:
+    from edgeconv.exporter import open_reference
+
+    manifest = session.artifact.manifest
+    reference = open_reference(model, [tensor.name for tensor in manifest.outputs])
+    scores = manifest.outputs[0].name
+    wanted = run_samples(reference, data, manifest.inputs)
+    # Before the device's long work, since wrong labels are found here.
+    right = None if labels is None else top1_accuracy(wanted[scores], labels)
+    got = run_samples(session.run, data, manifest.inputs, progress=progress)
+    results = [
+        OutputResult("data", t.name, compare(got[t.name], wanted[t.name]), t.tolerance)
+        for t in manifest.outputs
+    ]
+    if labels is None or right is None:
+        return results, None
+    return results, Accuracy(len(labels), right, top1_accuracy(got[scores], labels))
 
 
 def _step_results(

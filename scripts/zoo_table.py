@@ -30,7 +30,7 @@ def row(model: str, target: str) -> list[str]:
         file.bytes for name, file in artifact.manifest.files.items() if name.startswith("golden/")
     )
     return [
-        model.removeprefix("zoo:"),
+        model.removeprefix("zoo:").removesuffix("/full"),
         target,
         f"{seconds:.1f}",
         f"{size:,}",
@@ -47,12 +47,18 @@ def row(model: str, target: str) -> list[str]:
 def main() -> None:
     """Print the table, a row as soon as it is known."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--tiny"]
-    suffix = "/tiny" if "--tiny" in sys.argv else ""
+    tiny = "--tiny" in sys.argv
+    models = [
+        f"zoo:{name}/{variant}"
+        for name, model in list_models().items()
+        for variant in model.variants
+        if (variant == "tiny") == tiny
+    ]
     print("| " + " | ".join(COLUMNS) + " |")
     print("|" + " --- |" * len(COLUMNS))
-    for name in list_models():
+    for model in models:
         for target in arguments or ["host", "rasp4", "rasp2"]:
-            print("| " + " | ".join(row(f"zoo:{name}{suffix}", target)) + " |", flush=True)
+            print("| " + " | ".join(row(model, target)) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -93,6 +93,24 @@ def test_given_inputs_are_compared_with_onnx_runtime(model):
     assert not any(r.passed for r in wrong.outputs if r.case == "given inputs")
 
 
+def test_data_is_compared_sample_by_sample(model):
+    data = {"x": np.concatenate([samples.case(seed) for seed in range(5)])}
+    report = verify(samples.make_artifact(), data=data, model=model)
+    assert report.passed
+    assert [r.name for r in report.outputs if r.case == "data"] == ["y", "z"]
+    assert report.accuracy is None
+    wrong = verify(samples.make_artifact(fault="wrong"), data=data, model=model)
+    assert not any(r.passed for r in wrong.outputs if r.case == "data")
+
+
+def test_labels_need_data_and_a_classifier(model):
+    labels = np.zeros(1, np.int64)
+    with pytest.raises(UsageError, match="labels without data"):
+        verify(samples.make_artifact(), labels=labels)
+    with pytest.raises(UsageError, match="no classifier"):
+        verify(samples.make_artifact(), data={"x": samples.case(0)}, labels=labels, model=model)
+
+
 def test_the_exported_model_comes_from_the_cache(model, cache):
     data = model.SerializeToString()
     digest = hashlib.sha256(data).hexdigest()

@@ -38,7 +38,17 @@ EXIT_CODES = """Exit codes:
 """
 
 # Top-level modules of the extras' packages.
-_OPTIONAL = {"torch", "tvm", "tvm_ffi", "onnx", "onnxruntime", "onnxscript", "ziglang", "skimage"}
+_OPTIONAL = {
+    "torch",
+    "tvm",
+    "tvm_ffi",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "ziglang",
+    "skimage",
+    "sklearn",
+}
 
 app = typer.Typer(
     name="edgeconv",

@@ -103,8 +103,7 @@ def _scores(
     session: Session, artifact: Artifact, photographs: list[Path]
 ) -> npt.NDArray[np.float32]:
     """Return the network's first output for every photograph."""
-    import numpy as np
-
+    from edgeconv.batching import run_samples
     from edgeconv.imaging import Preprocessing, load_batch
 
     manifest = artifact.manifest
@@ -114,19 +113,10 @@ def _scores(
             "prepare the arrays yourself and use --inputs"
         )
     images = load_batch(photographs, Preprocessing.from_json(manifest.preprocessing))
-    tensor = manifest.inputs[0]
-    batch = tensor.shape[0]
-    rows = []
+    samples = {manifest.inputs[0].name: images}
     with console.progress() as report:
-        for start in range(0, len(images), batch):
-            part = images[start : start + batch]
-            # The batch is compiled in: fill a last, shorter one with zeros.
-            full = np.zeros((batch, *part.shape[1:]), tensor.dtype)
-            full[: len(part)] = part
-            result = session.run({tensor.name: full})[manifest.outputs[0].name]
-            rows.append(result[: len(part)])
-            report("run", start + len(part), len(images))
-    return np.concatenate(rows)
+        results = run_samples(session.run, samples, manifest.inputs, progress=report)
+    return results[manifest.outputs[0].name]
 
 
 def _show_guesses(guesses: dict[Path, list[Guess]]) -> None:

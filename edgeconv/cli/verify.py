@@ -14,8 +14,9 @@ from edgeconv.cli.options import ArtifactFile, DeviceName, Json, Quiet, Verbose
 
 if TYPE_CHECKING:
     from edgeconv.metrics import Metrics
-    from edgeconv.verify import VerifyReport
+    from edgeconv.verify import Accuracy, VerifyReport
 
+_LABELS = "labels"
 _METRICS = ("max abs", "max rel", "SQNR dB", "cosine", "tolerance")
 
 
@@ -26,6 +27,14 @@ def verify(
         Path | None,
         typer.Option(
             metavar="FILE.npz", help="Arrays by input name, compared beside the golden cases."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="Any number of samples by input name, compared too; with their classes under the "
+            "name 'labels', for the accuracy.",
         ),
     ] = None,
     per_layer: Annotated[
@@ -39,7 +48,21 @@ def verify(
     from edgeconv.artifact import Artifact
 
     arrays = None if inputs is None else read_arrays(inputs)
-    report = Artifact.load(artifact).verify(device, inputs=arrays, per_layer=per_layer)
+    samples = None if data is None else read_arrays(data)
+    loaded = Artifact.load(artifact)
+    own_names = {tensor.name for tensor in loaded.manifest.inputs}
+    labels = None
+    if samples is not None and _LABELS not in own_names:
+        labels = samples.pop(_LABELS, None)
+    with console.progress() as progress:
+        report = loaded.verify(
+            device,
+            inputs=arrays,
+            data=samples,
+            labels=labels,
+            per_layer=per_layer,
+            progress=progress,
+        )
     show_report(report)
     console.emit(report.to_json())
     report.raise_if_failed()
@@ -61,6 +84,8 @@ def show_report(report: VerifyReport) -> None:
             _verdict(result.passed),
         )
     console.show(listing)
+    if report.accuracy is not None:
+        console.show(_accuracy_text(report.accuracy))
     if report.steps is not None:
         _show_steps(report)
 
@@ -80,6 +105,13 @@ def _show_steps(report: VerifyReport) -> None:
     first = report.first_divergence
     if first is not None:
         console.show(f"First step to diverge: {first.step} ({', '.join(first.layers)})")
+
+
+def _accuracy_text(accuracy: Accuracy) -> str:
+    return (
+        f"Top-1 accuracy on {accuracy.samples:,} samples: artifact {accuracy.device:.2%}, "
+        f"reference {accuracy.reference:.2%}"
+    )
 
 
 def _cells(metrics: Metrics, tolerance: float) -> tuple[str, ...]:

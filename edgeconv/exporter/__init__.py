@@ -2,7 +2,7 @@
 
 from edgeconv.exporter.exported import Exported, GoldenCase, model_bytes
 from edgeconv.exporter.exporting import export
-from edgeconv.exporter.reference import reference_values, relative_error
+from edgeconv.exporter.reference import open_reference, reference_values, relative_error
 from edgeconv.exporter.store import recall, remember, write_onnx
 from edgeconv.exporter.tolerance import tolerance, value_tolerances
 
@@ -11,6 +11,7 @@ __all__ = [
     "GoldenCase",
     "export",
     "model_bytes",
+    "open_reference",
     "recall",
     "reference_values",
     "relative_error",

@@ -16,7 +16,7 @@ from edgeconv.imaging import demo_photographs, load_batch
 from edgeconv.plan import Space
 from edgeconv.zoo import find, list_models
 
-TINY = [f"zoo:{name}/tiny" for name in list_models()]
+TINY = [f"zoo:{name}/tiny" for name, model in list_models().items() if "tiny" in model.variants]
 
 
 @cache

@@ -85,8 +85,10 @@ def run(board: Path, *command: object, cwd: Path | None = None) -> str:
 def test_wheel_holds_everything_that_an_installed_edgeconv_needs(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder in ("models", "targets"):
-        for path in resource_dir(folder).glob("*.*"):
-            assert f"edgeconv/{folder}/{path.name}" in names
+        source = resource_dir(folder)
+        for path in source.rglob("*.*"):
+            if path.suffix != ".pyc":
+                assert f"edgeconv/{folder}/{path.relative_to(source).as_posix()}" in names
     for path in (ROOT / "edgeconv").rglob("*"):
         if path.suffix in {".py", ".c", ".h"}:
             assert path.relative_to(ROOT).as_posix() in names
