@@ -9,13 +9,12 @@ Li et al., "Selective Kernel Networks", arXiv:1903.06586.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from edgeconv.errors import UsageError
 from edgeconv.nn.conv import ConvNorm
+from edgeconv.ops.selective_kernel import selective_kernel
 
 
 class SelectiveKernel(nn.Module):
@@ -105,20 +104,11 @@ class SelectiveKernel(nn.Module):
         """Map (N, in_channels, H, W) to (N, out_channels, H', W')."""
         shares = torch.split(x, self.share, dim=1) if self.share else [x] * len(self.branches)
         features = [branch(part) for branch, part in zip(self.branches, shares, strict=True)]
-        logits = self.select(self.fuse(_sum(features).mean((2, 3), keepdim=True)))
-        weights = torch.softmax(torch.unflatten(logits, 1, (len(features), -1)), dim=1)
-        chosen = [
-            feature * weight
-            for feature, weight in zip(features, torch.unbind(weights, dim=1), strict=True)
-        ]
-        return _sum(chosen)
-
-
-def _sum(tensors: Sequence[Tensor]) -> Tensor:
-    total, *others = tensors
-    for other in others:
-        total = total + other
-    return total
+        # The mean of the branches' sum; their sum itself is not needed, and large.
+        pooled, *others = (feature.mean((2, 3), keepdim=True) for feature in features)
+        for other in others:
+            pooled = pooled + other
+        return selective_kernel(features, self.select(self.fuse(pooled)))
 
 
 def _multiple_of_8(channels: float) -> int:

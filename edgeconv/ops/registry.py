@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # The file of each operator. It defines OP, and imports torch, so it is read when it is needed.
 _FILES = {
     "DeformConv": "edgeconv.ops.deform_conv",
+    "edgeconv.SelectiveKernel": "edgeconv.ops.selective_kernel",
 }
 _ADDED: dict[str, Op] = {}
 

@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 
 from edgeconv.exporter.custom import translation_table
+from edgeconv.exporter.functions import attach_functions
 from edgeconv.nn import ConvUnit
 
 OPSET = 20
@@ -71,12 +72,15 @@ def assert_exports(*cases: tuple[nn.Module, tuple[tuple[int, ...], ...]]) -> lis
             custom_translation_table=translation_table(),
             verbose=False,
         )
-    model = exported.model_proto.SerializeToString()
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    model = exported.model_proto
+    attach_functions(model)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     feeds = {i.name: t.numpy() for i, t in zip(session.get_inputs(), inputs, strict=True)}
     for got, expected in zip(session.run(None, feeds), want, strict=True):
         assert_close(got, expected)
-    return [node.op_type for node in exported.model_proto.graph.node]
+    return [node.op_type for node in model.graph.node]
 
 
 def naive_conv(

@@ -20,7 +20,7 @@ from edgeconv.compiler.importer.table import find_converter
 from edgeconv.errors import UnsupportedModelError
 from edgeconv.exporter.opset import opset_of
 from edgeconv.exporter.tidy import fold, infer
-from edgeconv.ops import op_name
+from edgeconv.ops import find, op_name
 
 DTYPES = frozenset(
     [
@@ -143,15 +143,32 @@ def _constant_value(node: onnx.NodeProto) -> npt.NDArray[Any]:
     return np.array(value, dtype)
 
 
+class _Recorder(relax.BlockBuilder):  # type: ignore[misc]  # TVM is untyped
+    """A block builder that names and notes what a converter emits on the way to its results."""
+
+    prefix = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emitted: list[str] = []
+
+    def emit(self, expr: relax.Expr, name_hint: str = "") -> relax.Var:
+        """Bind an expression to a variable."""
+        variable = super().emit(expr, name_hint or self.prefix)
+        self.emitted.append(variable.name)
+        return variable
+
+
 class _Builder:
-    """Emits one named binding per ONNX value."""
+    """Emits one named binding per ONNX value, and those that lead to it."""
 
     def __init__(self, model: onnx.ModelProto, read: _Read) -> None:
         self._model = model
-        self._builder = relax.BlockBuilder()
+        self._builder = _Recorder()
         self._expressions: dict[str, relax.Expr] = {}
         self._values: dict[str, Value] = {}
         self._layers: dict[str, tuple[str, ...]] = {}
+        self._families: dict[str, str] = {}
         self._names: set[str] = set()
         self._nodes, self._constants = read.nodes, read.constants
         graph = model.graph
@@ -171,7 +188,7 @@ class _Builder:
             dtype = onnx.helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type).name
             name = self._variable_name(info.name)
             variable = relax.Var(name, relax.TensorType(_shape(info), dtype))
-            self._record(variable, info.name, ())
+            self._record(variable, info.name)
             parameters.append(variable)
         with self._builder.function("main", parameters):
             with self._builder.dataflow():
@@ -180,7 +197,7 @@ class _Builder:
                 outputs = [self._expression(info.name) for info in graph.output]
                 result = self._builder.emit_output(relax.Tuple(outputs))
             self._builder.emit_func_output(result)
-        return Graph(self._builder.get(), self._values, self._layers)
+        return Graph(self._builder.get(), self._values, self._layers, families=self._families)
 
     def _expression(self, name: str) -> relax.Expr:
         if name not in self._expressions:
@@ -192,6 +209,8 @@ class _Builder:
         arguments = [self._expression(name) if name else None for name in node.inputs]
         converter = find_converter(node.op)
         assert converter is not None, "the others are refused before"
+        self._builder.prefix = self._variable_name(f"{node.outputs[0]}_part")
+        self._builder.emitted.clear()
         result = converter.convert(self._builder, node, arguments)
         # An operator may have more results than the node asks for.
         results = self._unpacked(result)[: len(node.outputs)]
@@ -199,7 +218,12 @@ class _Builder:
             if name not in self._read:
                 continue
             variable = self._builder.emit(expression, self._variable_name(name))
-            self._record(variable, name, (node.layer,))
+            self._record(variable, name)
+        op = find(node.op)
+        for variable in self._builder.emitted:
+            self._layers[variable] = (node.layer,)
+            if op is not None:
+                self._families[variable] = op.family
 
     def _unpacked(self, result: relax.Expr | list[relax.Expr]) -> list[relax.Expr]:
         """Return the fields of a tuple, or the one tensor that it is."""
@@ -213,12 +237,11 @@ class _Builder:
         bound = self._builder.emit(result)
         return [relax.TupleGetItem(bound, i) for i in range(len(bound.ty.fields))]
 
-    def _record(self, variable: relax.Var, name: str, layers: tuple[str, ...]) -> None:
+    def _record(self, variable: relax.Var, name: str) -> None:
         self._expressions[name] = variable
         shape = tuple(int(size) for size in variable.ty.shape)
         if name in self._known:
             self._values[variable.name] = Value(name, shape)
-        self._layers[variable.name] = layers
 
     def _variable_name(self, name: str) -> str:
         """Return a unique identifier for an ONNX value's name."""

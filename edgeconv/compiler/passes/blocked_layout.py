@@ -152,8 +152,13 @@ class _Layout:
         """Return the blocked form of an old variable, converting it where needed."""
         name = expression.name
         if name not in self.blocked:
-            block = channel_block(shape_of(expression)[1], self.machine)
-            call = self._call(block_channels, [self.plain[name]], block)
+            batch, channels, *spatial = shape_of(expression)
+            block = channel_block(channels, self.machine)
+            if prod(spatial) == 1 and channels % block == 0:
+                blocks = (batch, channels // block, *spatial, block)
+                call = relax.op.reshape(self.plain[name], blocks)
+            else:
+                call = self._call(block_channels, [self.plain[name]], block)
             self.blocked[name] = self._emit_form(call, f"{name}_blocked", name, block)
         return self.blocked[name]
 

@@ -59,8 +59,13 @@ def fold_scale_shift(graph: Graph) -> Graph:
                 continue
             new[var.name] = chain.emit(builder, var.name, current)
             layers[var.name] = tuple(
-                layer for name in (*chain.members, var.name) for layer in graph.layers.get(name, ())
+                dict.fromkeys(
+                    layer
+                    for name in (*chain.members, var.name)
+                    for layer in graph.layers.get(name, ())
+                )
             )
+            layers[_product(var.name)] = layers[var.name]
         return [current(output) for output in output_tuple(graph.main)]
 
     return replace(graph, module=rebuild(graph.module, body), layers=layers)
@@ -84,10 +89,14 @@ class _Folded:
         call = tvm.ir.Call(self.call.op, [current(self.call.args[0]), weight], self.call.attrs)
         if self.bias is None:
             return builder.emit(call, name)
-        product = builder.emit(call, f"{name}_product")
+        product = builder.emit(call, _product(name))
         shape = (1, -1, *(1,) * (self.weight.ndim - 2))
         bias = relax.const(self.bias.reshape(shape).astype(np.float32), "float32")
         return builder.emit(relax.op.add(product, bias), name)
+
+
+def _product(name: str) -> str:
+    return f"{name}_product"
 
 
 def _fold_one(

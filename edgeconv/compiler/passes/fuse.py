@@ -1,13 +1,14 @@
 """Fuses element-wise operators into the kernel that produces their input.
 
 A chain starts at any kernel and goes on while its result is read once, by an element-wise or
-broadcasting kernel with an output of the same shape. The chain runs where its last kernel stood,
-when every other operand exists.
+broadcasting kernel with an output of the same shape. A chain that starts element-wise also takes
+in the element-wise kernels that it alone reads, so that a whole expression is one kernel. The chain
+runs where its last kernel stood, when every other operand exists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import tvm
@@ -93,7 +94,44 @@ def _chains(graph: Graph) -> dict[str, tuple[str, ...]]:
         if len(chain) > 1 and not _extends_upward(graph.module, value, values, uses, taken):
             chains[chain[-1]] = tuple(chain)
             taken.update(chain)
-    return chains
+    return _with_operand_kernels(graph.module, chains, values, uses, taken)
+
+
+def _with_operand_kernels(
+    module: tvm.IRModule,
+    chains: dict[str, tuple[str, ...]],
+    values: dict[str, tuple[relax.Var, relax.Expr]],
+    uses: Mapping[str, int],
+    taken: set[str],
+) -> dict[str, tuple[str, ...]]:
+    """Let chains that start element-wise take in the element-wise kernels that they alone read."""
+
+    def elementwise(name: str) -> bool:
+        return _pattern(module, values[name][1]) in FUSIBLE_PATTERNS
+
+    # Kernels that stand alone, and chains, by their last kernel.
+    free = {
+        name: (name,)
+        for name, (_, value) in values.items()
+        if op_name(value) == CALL_TIR and name not in taken and elementwise(name)
+    } | {last: links for last, links in chains.items() if elementwise(links[0])}
+
+    def collect(links: tuple[str, ...], result: relax.Var) -> Iterator[str]:
+        for name in links:
+            for operand in arguments_of(values[name][1]):
+                if not isinstance(operand, relax.Var) or uses[operand.name] != 1:
+                    continue
+                if operand.name in free and _joins(module, values[operand.name], result):
+                    yield from collect(free.pop(operand.name), result)
+            yield name
+
+    whole = dict(chains)
+    for last in chains:
+        if last in free:
+            whole[last] = tuple(collect(free.pop(last), values[last][0]))
+            for name in whole[last][:-1]:
+                whole.pop(name, None)
+    return whole
 
 
 def _extends_upward(
