@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+from onnx import inliner
 
 from edgeconv.exporter.conditioning import disturbances
 from edgeconv.exporter.graph import ValueType, attribute, value_types
@@ -114,12 +115,14 @@ def value_tolerances(
     `names` are the values to return where they are computed, None for all.
     """
     types = value_types(model)
-    roundings = {node.output[0]: _rounding(node, types) for node in model.graph.node}
-    estimates = _estimates(model, types, roundings)
+    estimates = _estimates(model, types)
     result = {n: estimates[n] for n in (estimates if names is None else names) if n in estimates}
     single = [name for name in result if types[name].dtype == np.float32]
+    plain = _without_functions(model)
+    inner = types | value_types(plain)
+    roundings = {node.output[0]: _rounding(node, inner) for node in plain.graph.node}
     for inputs in cases:
-        for name, (change, largest) in disturbances(model, roundings, inputs, single).items():
+        for name, (change, largest) in disturbances(plain, roundings, inputs, single).items():
             if largest:
                 tiny = estimates[name] / _FLOAT32.eps * _FLOAT32.smallest_subnormal
                 limit = min(change / largest, LARGEST) + tiny / largest
@@ -127,14 +130,20 @@ def value_tolerances(
     return result
 
 
-def _estimates(
-    model: onnx.ModelProto, types: Mapping[str, ValueType], roundings: Mapping[str, float]
-) -> dict[str, float]:
+def _without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with every function inlined: what happens inside is disturbed as well."""
+    if not model.functions:
+        return model
+    plain = inliner.inline_local_functions(model)
+    return onnx.shape_inference.infer_shapes(plain, strict_mode=True, data_prop=True)
+
+
+def _estimates(model: onnx.ModelProto, types: Mapping[str, ValueType]) -> dict[str, float]:
     """Return the sum of roundings that every value depends on."""
     # Bit i of a value's mask: it depends on node i. So a layer counts once on every path.
     ancestors: dict[str, int] = {}
     result: dict[str, float] = {}
-    amounts = list(roundings.values())
+    amounts = [_rounding(node, types) for node in model.graph.node]
     for index, node in enumerate(model.graph.node):
         mask = 1 << index
         for name in node.input:

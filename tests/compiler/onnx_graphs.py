@@ -60,13 +60,13 @@ def compile_model(model: onnx.ModelProto, inputs: Arrays, target: str = "host") 
     return compile_exported(exported(model, inputs), load_target(target), emit=emit)
 
 
-def run_model(model: onnx.ModelProto, inputs: Arrays, threads: int = 1) -> Arrays:
+def run_model(model: onnx.ModelProto, inputs: Arrays) -> Arrays:
     """Compile for this machine and run once."""
     artifact = compile_model(model, inputs)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "graph.edge"
         artifact.save(path)
-        with Model(path, threads=threads) as loaded:
+        with Model(path) as loaded:
             return loaded.run(inputs)
 
 

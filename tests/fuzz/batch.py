@@ -58,12 +58,10 @@ class SideBySide(nn.Module):
         return [t for y in results for t in ([y] if isinstance(y, Tensor) else y)]
 
 
-def run_batch(
-    seeds: Sequence[int], target: str, family: str | None = None, core: int | None = None
-) -> list[Outcome]:
+def run_batch(seeds: Sequence[int], target: str, core: int | None = None) -> list[Outcome]:
     """Compare the configurations of all seeds with eager PyTorch.
 
-    `family` fixes the family instead of drawing it; `core` is the only one to compile on.
+    `core` is the only one to compile on; None for all.
 
     Raises what exporting, compiling or running raises, where there are several: one of them
     cannot be compiled. A single one is refused or failed then.
@@ -71,7 +69,7 @@ def run_batch(
     refused, configs = [], []
     for seed in seeds:
         try:
-            configs.append(draw_config(seed, family))
+            configs.append(draw_config(seed))
         except RefusedError as error:
             refused.append(Outcome(seed, error.family, error.text, "refused", reason=str(error)))
     try:

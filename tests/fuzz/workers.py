@@ -23,13 +23,11 @@ SECONDS_PER_SEED = 120
 class Worker:
     """One process with its batch; a crash of what was compiled takes only the process."""
 
-    def __init__(self, target: str, family: str | None, core: int) -> None:
+    def __init__(self, target: str, core: int) -> None:
         self.core = core
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(
-            target=_serve, args=(theirs, target, family, core), daemon=True
-        )
+        self.process = context.Process(target=_serve, args=(theirs, target, core), daemon=True)
         self.process.start()
         theirs.close()
         self.batch: Batch = ()
@@ -52,14 +50,12 @@ class Worker:
         self.pipe.close()
 
 
-def run_batches(
-    batches: Sequence[Batch], target: str, family: str | None, processes: int
-) -> Iterator[Outcome]:
+def run_batches(batches: Sequence[Batch], target: str, processes: int) -> Iterator[Outcome]:
     """Yield the outcome of every seed, in any order."""
     todo = deque(batches)
     cores = itertools.cycle(sorted(os.sched_getaffinity(0)))
     count = min(processes, len(todo))
-    free = [Worker(target, family, core) for core in itertools.islice(cores, count)]
+    free = [Worker(target, core) for core in itertools.islice(cores, count)]
     busy: list[Worker] = []
     try:
         while todo or busy:
@@ -74,13 +70,13 @@ def run_batches(
                 outcomes = worker.take() if ready else None
                 if (outcomes is None and not worker.process.is_alive()) or not ready:
                     worker.end()
-                    free.append(Worker(target, family, worker.core))
+                    free.append(Worker(target, worker.core))
                 else:
                     free.append(worker)
                 if outcomes is not None:
                     yield from outcomes
                 elif len(worker.batch) == 1:
-                    yield _broken(worker.batch[0], family)
+                    yield _broken(worker.batch[0])
                 else:
                     middle = len(worker.batch) // 2
                     todo.extendleft([worker.batch[middle:], worker.batch[:middle]])
@@ -89,7 +85,7 @@ def run_batches(
             worker.end()
 
 
-def _serve(pipe: Connection, target: str, family: str | None, core: int) -> None:
+def _serve(pipe: Connection, target: str, core: int) -> None:
     """Answer batches with outcomes, or None where a batch of several seeds broke."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -99,17 +95,17 @@ def _serve(pipe: Connection, target: str, family: str | None, core: int) -> None
         while True:
             batch = pipe.recv()
             try:
-                answer: list[Outcome] | None = run_batch(batch, target, family, core)
+                answer: list[Outcome] | None = run_batch(batch, target, core)
             except Exception:
                 answer = None
             pipe.send(answer)
 
 
-def _broken(seed: int, family: str | None) -> Outcome:
+def _broken(seed: int) -> Outcome:
     """Say that a single configuration ended its process, or never ended."""
     reason = "the process died, or gave no answer in time"
     try:
-        config = draw_config(seed, family)
+        config = draw_config(seed)
     except RefusedError as error:
         return Outcome(seed, error.family, error.text, "failed", reason=reason)
     return Outcome(seed, config.family, config.text, "failed", reason=reason)

@@ -1,0 +1,70 @@
+"""Random configurations of every family against eager PyTorch, the same and fresh ones."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from fuzz.batch import Outcome, run_batch
+from fuzz.config import FAMILIES, RefusedError, draw_config
+from fuzz.layers import failure, table
+
+COUNT = len(FAMILIES)
+
+
+@pytest.mark.parametrize(
+    ("target", "first"),
+    [("host", 0), ("rasp4", COUNT), ("rasp2", 2 * COUNT)],
+)
+def test_every_family_equals_pytorch(target: str, first: int) -> None:
+    check(range(first, first + COUNT), target)
+
+
+def test_fresh_configurations_equal_pytorch() -> None:
+    check(random.sample(range(1 << 40), COUNT), "host")
+
+
+def check(seeds: Sequence[int], target: str) -> None:
+    outcomes = run_batch(seeds, target)
+    assert {outcome.seed for outcome in outcomes} == set(seeds)
+    failures = [failure(o, target) for o in outcomes if o.verdict == "failed"]
+    assert not failures, "\n".join(failures)
+    passed = [outcome for outcome in outcomes if outcome.verdict == "passed"]
+    assert len(passed) > COUNT * 3 // 4, table(outcomes)
+
+
+def test_a_seed_is_the_whole_configuration() -> None:
+    for seed in range(COUNT):
+        one, other = draw_config(seed), draw_config(seed)
+        assert one.text == other.text
+        for a, b in zip(one.inputs, other.inputs, strict=True):
+            assert a.equal(b)
+        for a, b in zip(one.module.parameters(), other.module.parameters(), strict=True):
+            assert a.equal(b)
+
+
+def test_a_kernel_larger_than_its_input_is_refused() -> None:
+    reasons = []
+    for seed in range(0, 200 * COUNT, COUNT):
+        try:
+            draw_config(seed)
+        except RefusedError as error:
+            reasons.append(str(error))
+    assert reasons
+    assert all("Kernel size can't be greater than actual input" in reason for reason in reasons)
+
+
+def test_the_summary_counts_verdicts_and_reasons() -> None:
+    outcomes = [
+        Outcome(1, "dense", "", "passed", 0.25),
+        Outcome(2, "dense", "", "refused", reason="kernel 3 is larger than 12"),
+        Outcome(3, "dense", "", "refused", reason="kernel 5 is larger than 2"),
+        Outcome(4, "octave", "OctaveConv2d(3)", "failed", 2.0, "error 2, tolerance 1"),
+    ]
+    lines = table(outcomes).splitlines()
+    assert lines[1].split() == ["dense", "1", "2", "0", "0.250", "(seed", "1)"]
+    assert lines[3].split() == ["all", "1", "2", "1", "2.000", "(seed", "4)"]
+    assert lines[-1].split(maxsplit=1) == ["2", "kernel # is larger than #"]
+    assert "--count 1 --seed 4 --target host" in failure(outcomes[3], "host")
