@@ -16,9 +16,11 @@ from edgeconv.cli.options import (
     InputShape,
     Json,
     Model,
+    Plugin,
     Quiet,
     TargetName,
     Verbose,
+    load_plugins,
     parse_input_shapes,
     warn_of_pickle,
 )
@@ -49,6 +51,7 @@ def compile_model(
     input_shape: InputShape = None,
     arch: Arch = None,
     allow_pickle: AllowPickle = False,
+    plugin: Plugin = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a run, unless told then.")] = 1,
     emit: Annotated[
         Emit,
@@ -85,6 +88,7 @@ def compile_model(
     shapes = parse_input_shapes(input_shape or [])
     _refuse_odd_output(output)
     warn_of_pickle(model, allow_pickle)
+    load_plugins(plugin)
     started = time.perf_counter()
     with console.progress() as report:
         artifact = compile_to_artifact(

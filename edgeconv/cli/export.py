@@ -14,8 +14,10 @@ from edgeconv.cli.options import (
     InputShape,
     Json,
     Model,
+    Plugin,
     Quiet,
     Verbose,
+    load_plugins,
     parse_input_shapes,
     warn_of_pickle,
 )
@@ -30,6 +32,7 @@ def export(
     input_shape: InputShape = None,
     arch: Arch = None,
     allow_pickle: AllowPickle = False,
+    plugin: Plugin = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -40,6 +43,7 @@ def export(
 
     shapes = parse_input_shapes(input_shape or [])
     warn_of_pickle(model, allow_pickle)
+    load_plugins(plugin)
     with console.progress() as report:
         report("export", 0, 1)
         exported = export_model(model, input_shapes=shapes, allow_pickle=allow_pickle, arch=arch)

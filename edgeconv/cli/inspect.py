@@ -14,10 +14,12 @@ from edgeconv.cli.options import (
     Arch,
     InputShape,
     Json,
+    Plugin,
     Quiet,
     Verbose,
     complete_model,
     complete_target,
+    load_plugins,
     parse_input_shapes,
     warn_of_pickle,
 )
@@ -48,18 +50,20 @@ def inspect(
     input_shape: InputShape = None,
     arch: Arch = None,
     allow_pickle: AllowPickle = False,
+    plugin: Plugin = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Show a model's layers and what a target supports, or an artifact's contents and plan."""
     if Path(model).suffix == ".edge":
-        if input_shape or arch or allow_pickle:
-            raise UsageError("--input-shape, --arch and --allow-pickle are for models")
+        if input_shape or arch or allow_pickle or plugin:
+            raise UsageError("--input-shape, --arch, --allow-pickle and --plugin are for models")
         _inspect_artifact(Path(model), target)
     else:
         shapes = parse_input_shapes(input_shape or [])
         warn_of_pickle(model, allow_pickle)
+        load_plugins(plugin)
         loading = {"input_shapes": shapes, "arch": arch, "allow_pickle": allow_pickle}
         _inspect_model(model, target, loading)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgeconv.cli import console
-from edgeconv.errors import UsageError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.resources import resource_dir
 
 
@@ -76,6 +78,15 @@ Arch = Annotated[
         help="Zoo network that MODEL, a file of bare weights (a state dict), belongs to.",
     ),
 ]
+Plugin = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py",
+        help="Python file to run first, which registers operators of your own "
+        "(docs/add-an-op.md); repeatable.",
+    ),
+]
 TargetName = Annotated[
     str,
     typer.Option(
@@ -90,6 +101,24 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and wa
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Tell more, and show where an error came from.")
 ]
+
+
+def load_plugins(files: list[Path] | None) -> None:
+    """Run Python files, as modules; raises UsageError where one is missing or fails."""
+    for path in files or []:
+        name = f"edgeconv_plugin_{path.stem}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None or not path.is_file():
+            raise UsageError(f"--plugin {path}: no such Python file (.py)")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except EdgeconvError as error:
+            raise type(error)(f"--plugin {path}: {error}") from error
+        except Exception as error:
+            # It is the user's code: it may raise anything.
+            raise UsageError(f"--plugin {path} fails: {type(error).__name__}: {error}") from error
 
 
 def warn_of_pickle(model: str, allow_pickle: bool) -> None:

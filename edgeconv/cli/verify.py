@@ -10,7 +10,15 @@ from rich.text import Text
 
 from edgeconv.cli import console
 from edgeconv.cli.arrays import read_arrays
-from edgeconv.cli.options import ArtifactFile, DeviceName, Json, Quiet, Verbose
+from edgeconv.cli.options import (
+    ArtifactFile,
+    DeviceName,
+    Json,
+    Plugin,
+    Quiet,
+    Verbose,
+    load_plugins,
+)
 
 if TYPE_CHECKING:
     from edgeconv.metrics import Metrics
@@ -40,6 +48,7 @@ def verify(
     per_layer: Annotated[
         bool, typer.Option("--per-layer", help="Compare every step, to find the first wrong one.")
     ] = False,
+    plugin: Plugin = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -47,6 +56,7 @@ def verify(
     """Run ARTIFACT on a device and compare its outputs with PyTorch's; exit 4 if they differ."""
     from edgeconv.artifact import Artifact
 
+    load_plugins(plugin)
     arrays = None if inputs is None else read_arrays(inputs)
     samples = None if data is None else read_arrays(data)
     loaded = Artifact.load(artifact)

@@ -136,12 +136,13 @@ def _convert(builder: Any, node: Node, arguments: Arguments) -> Any:
     return reduce(lambda a, b: relax.op.add(builder.emit(a), builder.emit(b)), products)
 
 
-def _branches(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
-    return len(node.input) - 1
+def _terms(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
+    """Softmax sums M terms and the selection M more: 2 * sqrt(M) is the root of this."""
+    return 4 * (len(node.input) - 1)
 
 
 def _macs(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
-    return types[node.output[0]].elements * _branches(node, types)
+    return types[node.output[0]].elements * (len(node.input) - 1)
 
 
 OP = Op(
@@ -150,6 +151,6 @@ OP = Op(
     function=_function,
     convert=_convert,
     family="selective",
-    accumulation_length=_branches,
+    accumulation_length=_terms,
     macs=_macs,
 )

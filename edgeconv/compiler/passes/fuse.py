@@ -1,13 +1,14 @@
 """Fuses element-wise operators into the kernel that produces their input.
 
-A chain starts at any kernel and goes on while its result is read once, by an element-wise or
-broadcasting kernel with an output of the same shape. A chain that starts element-wise also takes
-in the element-wise kernels that it alone reads, so that a whole expression is one kernel. The chain
+A chain starts at any kernel and goes on while its result is read by one kernel alone, element-wise
+or broadcasting, with an output of the same shape. A chain that starts element-wise also takes in
+the element-wise kernels that it alone reads, so that a whole expression is one kernel. The chain
 runs where its last kernel stood, when every other operand exists.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
@@ -23,7 +24,6 @@ from edgeconv.compiler.passes.rewriting import (
     rebuild,
     shape_of,
     substitute,
-    uses_of,
 )
 
 CALL_TIR = "relax.call_tir"
@@ -71,14 +71,11 @@ def fuse(graph: Graph) -> Graph:
 def _chains(graph: Graph) -> dict[str, tuple[str, ...]]:
     """Return the chains of more than one kernel, by the name of the last binding."""
     bindings = bindings_of(graph.main)
-    uses = uses_of(graph.main)
-    readers: dict[str, str] = {}
-    values = {}
-    for var, value in bindings:
-        values[var.name] = (var, value)
-        for argument in arguments_of(value):
-            if isinstance(argument, relax.Var) and uses[argument.name] == 1:
-                readers[argument.name] = var.name
+    values = {var.name: (var, value) for var, value in bindings}
+    reads = {var.name: _variables(value) for var, value in bindings}
+    # How many kernels read a value, however often each does.
+    uses = Counter(name for names in reads.values() for name in names)
+    readers = {name: var for var, names in reads.items() for name in names if uses[name] == 1}
     taken: set[str] = set()
     chains: dict[str, tuple[str, ...]] = {}
     # Backwards, so that a sum joins the later of its producers and the earlier one's operands
@@ -138,7 +135,7 @@ def _extends_upward(
     module: tvm.IRModule,
     value: tvm.ir.Call,
     values: dict[str, tuple[relax.Var, relax.Expr]],
-    uses: dict[str, int],
+    uses: Mapping[str, int],
     taken: set[str],
 ) -> bool:
     """Whether an earlier kernel can start this chain, so that it must not start here."""
@@ -154,6 +151,10 @@ def _extends_upward(
         and shape_of(a) == tuple(int(s) for s in value.ty_args[0].shape)
         for a in value.args[1].fields
     )
+
+
+def _variables(value: relax.Expr) -> set[str]:
+    return {argument.name for argument in arguments_of(value) if isinstance(argument, relax.Var)}
 
 
 def _is_tuple(var: relax.Var) -> bool:
