@@ -102,10 +102,9 @@ def _fix_input(model: onnx.ModelProto, name: str, value: Array) -> None:
 def _compile(model: onnx.ModelProto) -> Model:
     exported = Exported("model", "model", model, golden=())
     artifact = compile_exported(exported, load_target("host"), emit=Emit.LIB)
+    # Loaded and mapped files outlive their names.
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "model.edge"
-        artifact.save(path)
-        return Model(path)
+        return Model(artifact.unpack(folder))
 
 
 class EdgeconvBackend(Backend):

@@ -12,7 +12,7 @@ from onnx import defs, helper, inliner, shape_inference
 
 from edgeconv.compiler.importer.table import find_converter
 from edgeconv.errors import UnsupportedModelError
-from edgeconv.exporter.opset import opset_of
+from edgeconv.ops import op_name
 
 
 def spell_out(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
@@ -36,8 +36,8 @@ def spell_out(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
     while selected := _with_body(plain):
         outer = list(plain.graph.node)
         for node in plain.graph.node:
-            if ("", node.op_type) in selected:
-                _fill_defaults(node, opset_of(plain))
+            if (node.domain, node.op_type) in selected:
+                _fill_defaults(node, plain)
         # Some bodies depend on the types of the inputs; the inliner looks up constants there too.
         plain.graph.value_info.extend(
             helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
@@ -57,14 +57,18 @@ def spell_out(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
 
 def _with_body(model: onnx.ModelProto) -> list[tuple[str, str]]:
     """Return (domain, name) of the operators to be replaced."""
-    version = opset_of(model)
-    operators = sorted({node.op_type for node in model.graph.node if not node.domain})
-    return [("", op) for op in operators if not find_converter(op) and _has_body(op, version)]
+    versions = {opset.domain: opset.version for opset in model.opset_import}
+    operators = {(node.domain, node.op_type): op_name(node) for node in model.graph.node}
+    return sorted(
+        (domain, op)
+        for (domain, op), name in operators.items()
+        if not find_converter(name) and _has_body(op, domain, versions.get(domain, 1))
+    )
 
 
-def _has_body(op: str, version: int) -> bool:
+def _has_body(op: str, domain: str, version: int) -> bool:
     try:
-        schema = defs.get_schema(op, version)
+        schema = defs.get_schema(op, version, domain)
     except defs.SchemaError:
         return False
     # The attributes exist, but not in the package's types.
@@ -72,10 +76,12 @@ def _has_body(op: str, version: int) -> bool:
     return any(getattr(schema, kind) for kind in kinds)
 
 
-def _fill_defaults(node: onnx.NodeProto, version: int) -> None:
+def _fill_defaults(node: onnx.NodeProto, model: onnx.ModelProto) -> None:
     """Add attributes that were left out: the inliner does not know their defaults."""
     given = {attribute.name for attribute in node.attribute}
-    for name, attribute in defs.get_schema(node.op_type, version).attributes.items():
+    version = {o.domain: o.version for o in model.opset_import}.get(node.domain, 1)
+    schema = defs.get_schema(node.op_type, version, node.domain)
+    for name, attribute in schema.attributes.items():
         if name not in given and attribute.default_value.type:
             node.attribute.append(attribute.default_value)
 

@@ -136,8 +136,8 @@ def _linked(
         folder = Path(folder_name)
         objects = _prepare(folder, parts, runtime)
         (folder / "exports.map").write_text(_EXPORTS)
-        compiler.compile([*CFLAGS, "-DEC_ENTRY=edgeconv_program", "-c", "program.c"], folder)
-        compiler.compile(["-o", name, "program.o", *objects, *LINK_FLAGS, *flags], folder)
+        source = (*CFLAGS, "-DEC_ENTRY=edgeconv_program", "program.c")
+        compiler.compile([*source, "-o", name, *objects, *LINK_FLAGS, *flags], folder)
         return name, (folder / name).read_bytes()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -62,17 +61,18 @@ def zig(triple: str, cpu: str) -> CCompiler:
     if triple.startswith(("aarch64-", "x86_64-")):
         cpu = "baseline"
     try:
-        version = metadata.version("ziglang")
+        package = metadata.distribution("ziglang")
     except metadata.PackageNotFoundError:
         raise ToolchainError(
             "linking needs the package ziglang; install the compiler: "
             "pip install 'edgeconv[compiler]'"
         ) from None
-    command = (sys.executable, "-m", "ziglang")
+    # Not `python -m ziglang`, which starts an interpreter for every call.
+    command = str(package.locate_file("ziglang/zig"))
     return CCompiler(
-        cc=(*command, "cc", "-target", triple, f"-mcpu={cpu}"),
-        ar=(*command, "ar"),
-        version=f"zig {version}",
+        cc=(command, "cc", "-target", triple, f"-mcpu={cpu}"),
+        ar=(command, "ar"),
+        version=f"zig {package.version}",
     )
 
 

@@ -167,7 +167,7 @@ def test_without_zig(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> str:
         raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(metadata, "version", missing)
+    monkeypatch.setattr(metadata, "distribution", missing)
     with pytest.raises(ToolchainError, match=r"edgeconv\[compiler\]"):
         linked("host", Emit.EXE)
 
