@@ -105,7 +105,7 @@ def global_average_pool(data: te.Tensor, rank: int) -> te.Tensor:
     total = te.compute(
         shape,
         lambda *i: te.sum(data(*i[:FIRST_SPATIAL_AXIS], *axes, *i[last:]), axis=axes),
-        name="window",
+        name="sum",
     )
     scale = 1.0 / prod(int(axis.dom.extent) for axis in axes)
     return te.compute(shape, lambda *i: total(*i) * tirx.const(scale, data.dtype), name="mean")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from math import gcd
+from math import gcd, isqrt, prod
 
-from tvm import s_tir
+from tvm import s_tir, tirx
 
 from edgeconv.compiler.schedules.cpu.common import (
     block_names,
@@ -15,10 +15,18 @@ from edgeconv.compiler.schedules.cpu.common import (
 )
 from edgeconv.compiler.schedules.machine import Machine
 
+# Shorter sums are taken in one go.
+LONG_SUM = 128
+
 
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     """Inline what can be inlined, then run each remaining block in parallel and vectorised."""
     _inline(sch)
+    for name in block_names(sch):
+        block = sch.get_sblock(name)
+        if not sch.get_loops(block):
+            # A single number: other primitives stumble over a block outside of any loop.
+            sch.add_unit_loop(block)
     for name in block_names(sch):
         block = sch.get_sblock(name)
         if is_reduction(sch, block):
@@ -37,8 +45,6 @@ def _inline(sch: s_tir.Schedule) -> None:
 
 def _schedule_spatial(sch: s_tir.Schedule, block: object, machine: Machine) -> None:
     loops = sch.get_loops(block)
-    if not loops:
-        return
     work = total_work(sch, block)
     if _is_flat(sch, block):
         loops = [sch.fuse(*loops)] if len(loops) > 1 else loops
@@ -58,29 +64,81 @@ def _is_flat(sch: s_tir.Schedule, block: object) -> bool:
     shape = [int(size) for size in statement.writes[0].source.shape]
     return all(
         [int(size) for size in read.source.shape] == shape
-        and all(part.min.same_as(axis) for part, axis in zip(read.region, axes, strict=True))
+        # A single number has no axis, but a loop all the same.
+        and all(part.min.same_as(axis) for part, axis in zip(read.region, axes, strict=False))
         for read in statement.reads
     )
 
 
 def _schedule_reduction(sch: s_tir.Schedule, block: object, machine: Machine) -> None:
-    """Parallel over the outputs; vectorised over the last output axis where it is contiguous."""
+    """Parallel over the outputs, in vectors where those are contiguous in what is read."""
+    work = total_work(sch, block)
     axes = sch.get(block).iter_vars
     loops = sch.get_loops(block)
     spatial = [loop for loop, axis in zip(loops, axes, strict=True) if int(axis.iter_type) == 0]
     reduction = [loop for loop, axis in zip(loops, axes, strict=True) if int(axis.iter_type) != 0]
-    work = total_work(sch, block)
-    last_is_spatial = int(axes[-1].iter_type) == 0 and len(spatial) > 1
-    lanes = machine.lanes
-    if spatial and last_is_spatial and extent(sch, spatial[-1]) % lanes == 0:
-        outer, lane = sch.split(spatial[-1], [None, lanes])
-        sch.reorder(*spatial[:-1], outer, *reduction, lane)
-        parallelise(sch, [*spatial[:-1], outer], work)
-        sch.vectorize(lane)
-        init = sch.decompose_reduction(block, reduction[0])
-        sch.vectorize(sch.get_loops(init)[-1])
-        return
+    lanes = _contiguous_lanes(sch, block, machine)
+    sch.reorder(*spatial, *reduction)
+    if _is_sum(sch, block) and prod(extent(sch, loop) for loop in reduction) >= LONG_SUM:
+        rank = len(spatial)
+        partial = _partial_sums(sch, reduction)
+        loops = sch.get_loops(partial)
+        run = loops.pop(rank)
+        _run_reduction(sch, partial, [run, *loops[:rank]], loops[rank:], lanes, work)
+        loops = sch.get_loops(block)
+        spatial, reduction = loops[:rank], loops[rank:]
+    _run_reduction(sch, block, spatial, reduction, lanes, work)
+
+
+def _run_reduction(
+    sch: s_tir.Schedule,
+    block: object,
+    spatial: list[object],
+    reduction: list[object],
+    lanes: int,
+    work: int,
+) -> None:
+    """Run one reduction; `lanes` of the last spatial axis at once."""
+    if lanes > 1:
+        spatial[-1], lane = sch.split(spatial[-1], [None, lanes])
+        reduction = [*reduction, lane]
+    sch.reorder(*spatial, *reduction)
     if spatial:
-        sch.reorder(*spatial, *reduction)
         parallelise(sch, spatial, work)
+    if lanes > 1:
+        sch.vectorize(lane)
     sch.decompose_reduction(block, reduction[0])
+
+
+def _partial_sums(sch: s_tir.Schedule, reduction: list[object]) -> object:
+    """Sum runs of about the square root of the length first, then those sums; return the first.
+
+    Rounding errors of one sum grow with its length, fastest where every term is positive.
+    """
+    wanted, taken = isqrt(prod(extent(sch, loop) for loop in reduction)), 1
+    outer = list(reduction)
+    while extent(sch, outer[-1]) * taken <= 2 * wanted:
+        taken *= extent(sch, outer.pop())
+    if wanted > taken:
+        outer[-1], _ = sch.split(outer[-1], [None, -(-wanted // taken)])
+    return sch.rfactor(sch.fuse(*outer) if len(outer) > 1 else outer[0], 0)
+
+
+def _is_sum(sch: s_tir.Schedule, block: object) -> bool:
+    """Whether a reduction adds floating-point numbers."""
+    body = sch.get(block).body
+    return (
+        isinstance(body, tirx.BufferStore)
+        and isinstance(body.value, tirx.Add)
+        and "float" in str(body.buffer.dtype)
+    )
+
+
+def _contiguous_lanes(sch: s_tir.Schedule, block: object, machine: Machine) -> int:
+    """Return how many results lie side by side, in every operand as well."""
+    statement = sch.get(block)
+    axes = [axis for axis in statement.iter_vars if int(axis.iter_type) == 0]
+    regions = [part.region for part in [*statement.reads, *statement.writes]]
+    if not axes or not all(region and region[-1].min.same_as(axes[-1].var) for region in regions):
+        return 1
+    return gcd(int(axes[-1].dom.extent), machine.lanes)
