@@ -67,14 +67,15 @@ def disturbances(
     types = value_types(model)
     decided = _decided(model, types)
     clean = reference_values(model, inputs, list(dict.fromkeys([*names, *decided])))
-    moving = [name for name in names if name not in decided]
-    noisy_run = open_reference(_disturbed(model, roundings, types, decided), moving)
-    feeds = {**inputs, **{name: clean[name] for name in decided}}
     changes = dict.fromkeys(names, 0.0)
-    for _ in range(DRAWS):
-        for name, noisy in noisy_run(feeds).items():
-            change = _largest(noisy.astype(np.float64) - clean[name])
-            changes[name] = max(changes[name], change / FACTOR)
+    moving = [name for name in names if name not in decided]
+    if moving:
+        noisy_run = open_reference(_disturbed(model, roundings, types, decided), moving)
+        feeds = {**inputs, **{name: clean[name] for name in decided}}
+        for _ in range(DRAWS):
+            for name, noisy in noisy_run(feeds).items():
+                change = _largest(noisy.astype(np.float64) - clean[name])
+                changes[name] = max(changes[name], change / FACTOR)
     return {name: (changes[name], _largest(clean[name])) for name in names}
 
 

@@ -72,7 +72,6 @@ def _is_flat(sch: s_tir.Schedule, block: object) -> bool:
 
 def _schedule_reduction(sch: s_tir.Schedule, block: object, machine: Machine) -> None:
     """Parallel over the outputs, in vectors where those are contiguous in what is read."""
-    work = total_work(sch, block)
     axes = sch.get(block).iter_vars
     loops = sch.get_loops(block)
     spatial = [loop for loop, axis in zip(loops, axes, strict=True) if int(axis.iter_type) == 0]
@@ -84,10 +83,10 @@ def _schedule_reduction(sch: s_tir.Schedule, block: object, machine: Machine) ->
         partial = _partial_sums(sch, reduction)
         loops = sch.get_loops(partial)
         run = loops.pop(rank)
-        _run_reduction(sch, partial, [run, *loops[:rank]], loops[rank:], lanes, work)
+        _run_reduction(sch, partial, [run, *loops[:rank]], loops[rank:], lanes)
         loops = sch.get_loops(block)
         spatial, reduction = loops[:rank], loops[rank:]
-    _run_reduction(sch, block, spatial, reduction, lanes, work)
+    _run_reduction(sch, block, spatial, reduction, lanes)
 
 
 def _run_reduction(
@@ -96,7 +95,6 @@ def _run_reduction(
     spatial: list[object],
     reduction: list[object],
     lanes: int,
-    work: int,
 ) -> None:
     """Run one reduction; `lanes` of the last spatial axis at once."""
     if lanes > 1:
@@ -104,7 +102,7 @@ def _run_reduction(
         reduction = [*reduction, lane]
     sch.reorder(*spatial, *reduction)
     if spatial:
-        parallelise(sch, spatial, work)
+        parallelise(sch, spatial, total_work(sch, block))
     if lanes > 1:
         sch.vectorize(lane)
     sch.decompose_reduction(block, reduction[0])
