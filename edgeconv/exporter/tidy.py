@@ -13,6 +13,7 @@ import onnx
 from edgeconv.errors import UnsupportedModelError
 from edgeconv.exporter.functions import attach_functions, inlined
 from edgeconv.exporter.opset import raised
+from edgeconv.exporter.shapes import complete
 from edgeconv.frontend.onnx_file import fix_shape
 from edgeconv.frontend.quiet import quiet
 
@@ -61,7 +62,10 @@ def infer(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     try:
-        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        while complete(inferred):
+            inferred = onnx.shape_inference.infer_shapes(inferred, strict_mode=True, data_prop=True)
+        return inferred
     except onnx.shape_inference.InferenceError as error:
         raise UnsupportedModelError(f"{origin}: the shapes do not fit: {error}") from error
 

@@ -15,6 +15,7 @@ from edgeconv.artifact import Artifact
 from edgeconv.compiler.link import Emit
 from edgeconv.compiler.pipeline import compile_exported
 from edgeconv.exporter import Exported, GoldenCase, reference_values
+from edgeconv.exporter.tidy import infer
 from edgeconv.runtime import Model
 from edgeconv.target import load_target
 
@@ -42,7 +43,7 @@ def graph_model(
         [numpy_helper.from_array(array, name) for name, array in (constants or {}).items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
-    model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    model = infer(model, "graph")
     onnx.checker.check_model(model)
     return model
 

@@ -6,9 +6,16 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
+import numpy as np
 from tvm import te, tirx
 
-from edgeconv.compiler.compute.window import Window, kernel_axes, padded, tap_positions
+from edgeconv.compiler.compute.window import (
+    Window,
+    kernel_axes,
+    padded,
+    row_major,
+    tap_positions,
+)
 
 FIRST_SPATIAL_AXIS = 2
 
@@ -24,21 +31,97 @@ def _output_shape(data: te.Tensor, window: Window) -> list[int]:
     ]
 
 
-def _pool(data: te.Tensor, window: Window, reduce: Callable[..., Any], fill: float) -> te.Tensor:
+def _pool(
+    data: te.Tensor,
+    window: Window,
+    reduce: Callable[..., Any],
+    fill: float,
+    of: Callable[[Any], Any] = lambda value: value,
+) -> te.Tensor:
+    """Reduce `of` every value of each window."""
     source = padded(data, window, FIRST_SPATIAL_AXIS, fill)
     taps = kernel_axes(window)
     last = FIRST_SPATIAL_AXIS + len(taps)
 
     def element(*index: tirx.Var) -> tirx.PrimExpr:
         spatial = tap_positions(window, index[FIRST_SPATIAL_AXIS:last], taps)
-        return reduce(source(*index[:FIRST_SPATIAL_AXIS], *spatial, *index[last:]), axis=taps)
+        value = source(*index[:FIRST_SPATIAL_AXIS], *spatial, *index[last:])
+        return reduce(of(value), axis=taps)
 
     return te.compute(_output_shape(data, window), element, name="window")
 
 
 def max_pool(data: te.Tensor, window: Window) -> te.Tensor:
     """Largest value of each window; `data` is (N, C, *spatial) or (N, C/b, *spatial, b)."""
-    return _pool(data, window, te.max, float("-inf"))
+    return _pool(data, window, te.max, _lowest(data.dtype))
+
+
+def _lowest(dtype: str) -> float:
+    return float("-inf") if str(dtype).startswith("float") else int(np.iinfo(str(dtype)).min)
+
+
+def max_positions(
+    data: te.Tensor, largest: te.Tensor, window: Window, column_major: bool
+) -> te.Tensor:
+    """Where in the flat input the largest value of each window is, the first of equal ones.
+
+    Args:
+        data: (N, C, *spatial).
+        largest: what `max_pool` gives.
+        window: the geometry.
+        column_major: whether the spatial axes are counted first axis fastest.
+
+    Returns:
+        int64, the shape of `largest`.
+    """
+    shape = [int(size) for size in data.shape]
+    size = shape[FIRST_SPATIAL_AXIS:]
+    taps = kernel_axes(window)
+    beyond = tirx.const(prod(size), "int32")
+
+    def place(*index: tirx.Var) -> tirx.PrimExpr:
+        channel, axes = index[:FIRST_SPATIAL_AXIS], index[FIRST_SPATIAL_AXIS:]
+        windowed = tap_positions(window, axes, taps)
+        spatial = [p - before for p, before in zip(windowed, window.pad_before, strict=True)]
+        inside = [c for p, s in zip(spatial, size, strict=True) for c in (p >= 0, p < s)]
+        found = tirx.if_then_else(
+            tirx.all(*inside), data(*channel, *spatial) >= largest(*index), False
+        )
+        return te.min(tirx.if_then_else(found, row_major(spatial, size), beyond), axis=taps)
+
+    first = te.compute(largest.shape, place, name="first")
+
+    def flat(*index: tirx.Var) -> tirx.PrimExpr:
+        n, channel = (i.astype("int64") for i in index[:FIRST_SPATIAL_AXIS])
+        within = first(*index)
+        if column_major:
+            within = row_major(_unravelled(within, size)[::-1], size[::-1])
+        return (n * shape[1] + channel) * prod(size) + within.astype("int64")
+
+    return te.compute(largest.shape, flat, name="positions")
+
+
+def _unravelled(flat: tirx.PrimExpr, shape: Sequence[int]) -> list[tirx.PrimExpr]:
+    """Return the index in `shape` of a row-major position."""
+    return [flat // prod(shape[axis + 1 :]) % size for axis, size in enumerate(shape)]
+
+
+def lp_pool(data: te.Tensor, window: Window, p: int) -> te.Tensor:
+    """The p-norm of each window of (N, C, *spatial); padding counts as zero."""
+    power, inverse = (tirx.const(exponent, data.dtype) for exponent in (float(p), 1.0 / p))
+
+    def raised(value: tirx.PrimExpr) -> tirx.PrimExpr:
+        if p == 2:
+            return value * value
+        return tirx.abs(value) if p == 1 else tirx.pow(tirx.abs(value), power)
+
+    def root(value: tirx.PrimExpr) -> tirx.PrimExpr:
+        if p == 2:
+            return tirx.sqrt(value)
+        return value if p == 1 else tirx.pow(value, inverse)
+
+    total = _pool(data, window, te.sum, 0.0, raised)
+    return te.compute(total.shape, lambda *i: root(total(*i)), name="norm")
 
 
 def average_pool(

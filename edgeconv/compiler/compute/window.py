@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 from tvm import te, tirx
 
@@ -56,7 +57,7 @@ def padded(data: te.Tensor, window: Window, first: int, fill: float = 0.0) -> te
 
 def tap_positions(
     window: Window, axes: Sequence[tirx.Var], taps: Sequence[te.IterVar]
-) -> list[object]:
+) -> list[Any]:
     """Return the input position of each spatial axis at output position `axes` and tap `taps`."""
     return [
         axis * stride + tap * dilation
@@ -69,3 +70,11 @@ def tap_positions(
 def kernel_axes(window: Window) -> list[te.IterVar]:
     """Return one reduction axis per axis of the kernel."""
     return [te.reduce_axis((0, k), name=f"k{i}") for i, k in enumerate(window.kernel)]
+
+
+def row_major(index: Sequence[tirx.PrimExpr], shape: Sequence[int]) -> tirx.PrimExpr:
+    """Return the flat position of `index` in a tensor of `shape`."""
+    flat = index[0] * 1
+    for position, size in zip(index[1:], shape[1:], strict=True):
+        flat = flat * size + position
+    return flat

@@ -63,5 +63,24 @@ def trusted(op: str, refuse: Refuse = _accept, constants: tuple[int, ...] = ()) 
     return Converter(convert, refuse, constants)
 
 
+def computed(
+    builder: relax.BlockBuilder,
+    compute: Callable[..., Any],
+    tensors: Sequence[relax.Expr | None],
+    *options: Any,
+) -> relax.Expr:
+    """Return a call of a kernel of our own, which computes `compute(*tensors, *options)`."""
+    return builder.call_te(
+        lambda *arguments: compute(*arguments, *options),
+        *tensors,
+        primfunc_name_hint=compute.__name__,
+    )
+
+
+def dtype_of(tensor: Any) -> str:
+    """Return the element type of a tensor expression."""
+    return str(tensor.ty.dtype)
+
+
 def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value

@@ -6,7 +6,17 @@ TVM's own converters stand only where their results were compared with ONNX Runt
 
 from __future__ import annotations
 
-from edgeconv.compiler.importer import activations, products, resize, tensors, windows
+from edgeconv.compiler.importer import (
+    activations,
+    indexing,
+    normalisations,
+    padding,
+    pools,
+    products,
+    resize,
+    tensors,
+    windows,
+)
 from edgeconv.compiler.importer.converter import Converter, trusted
 from edgeconv.ops import find
 
@@ -23,8 +33,8 @@ _ELEMENTWISE_MORE = (
 )
 _OTHERS = (
     *("Softmax", "LogSoftmax", "Transpose", "Concat", "Sum", "Einsum"),
-    *("DepthToSpace", "SpaceToDepth", "GridSample", "LRN", "GatherElements"),
-    *("InstanceNormalization", "LayerNormalization", "ArgMax", "ArgMin"),
+    *("DepthToSpace", "SpaceToDepth", "GridSample"),
+    *("ArgMax", "ArgMin"),
 )
 _REDUCTIONS = (
     *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"),
@@ -36,12 +46,14 @@ CONVERTERS: dict[str, Converter] = {
     **{op: trusted(op, constants=(1,)) for op in _REDUCTIONS},
     "Expand": trusted("Expand", constants=(1,)),
     "Tile": trusted("Tile", constants=(1,)),
-    "Slice": trusted("Slice", constants=(1, 2, 3, 4)),
-    "Pad": trusted("Pad", constants=(1, 2, 3)),
     **windows.CONVERTERS,
+    **pools.CONVERTERS,
     **products.CONVERTERS,
+    **normalisations.CONVERTERS,
     **activations.CONVERTERS,
     **tensors.CONVERTERS,
+    **indexing.CONVERTERS,
+    **padding.CONVERTERS,
     **resize.CONVERTERS,
 }
 

@@ -24,17 +24,6 @@ def _refuse_dropout(node: Node) -> str | None:
     return "the mask output is not supported" if len(node.outputs) > 1 else None
 
 
-def _refuse_constant_table(node: Node) -> str | None:
-    return "a constant table is not supported" if node.constant(0) is not None else None
-
-
-def _convert_gather(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
-    axis = node.attributes.get("axis", 0) % node.rank()
-    indices = np.asarray(node.constant(1), np.int64) % node.shape(0)[axis]
-    taken = relax.op.take(arguments[0], relax.const(indices.reshape(-1), "int64"), axis)
-    return relax.op.reshape(builder.emit(taken), node.shapes[node.outputs[0]])
-
-
 def _convert_split(
     builder: relax.BlockBuilder, node: Node, arguments: Arguments
 ) -> list[relax.Expr]:
@@ -56,5 +45,4 @@ CONVERTERS = {
     "Unsqueeze": Converter(_convert_reshape, constants=(1,)),
     "Identity": Converter(_convert_identity),
     "Dropout": Converter(_convert_identity, _refuse_dropout, constants=(1, 2)),
-    "Gather": Converter(_convert_gather, _refuse_constant_table, constants=(1,)),
 }

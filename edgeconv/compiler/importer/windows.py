@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy as np
 from tvm import relax
 
-from edgeconv.compiler.importer.converter import Arguments, Converter
+from edgeconv.compiler.compute.transposed import col2im, conv_transposed
+from edgeconv.compiler.compute.window import Window
+from edgeconv.compiler.importer.converter import Arguments, Converter, computed
 from edgeconv.compiler.importer.node import Node
 
 _CONV = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}
@@ -15,16 +16,15 @@ _CONV_TRANSPOSE = {
     2: relax.op.nn.conv2d_transpose,
     3: relax.op.nn.conv3d_transpose,
 }
-_MAX_POOL = {1: relax.op.nn.max_pool1d, 2: relax.op.nn.max_pool2d, 3: relax.op.nn.max_pool3d}
-_AVERAGE_POOL = {1: relax.op.nn.avg_pool1d, 2: relax.op.nn.avg_pool2d, 3: relax.op.nn.avg_pool3d}
 
 
-def _geometry(node: Node, kernel: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """Return strides, dilation and explicit padding (all begins, then all ends).
+def window_of(node: Node) -> Window:
+    """Return the geometry of a node, with explicit padding.
 
     Padding at the end is set so that rounding down gives the output size that ONNX defines, also
     under `auto_pad` and `ceil_mode`.
     """
+    kernel = _kernel(node)
     rank = len(kernel)
     size = node.shape(0)[2:]
     strides = tuple(node.attributes.get("strides", (1,) * rank))
@@ -51,7 +51,16 @@ def _geometry(node: Node, kernel: tuple[int, ...]) -> dict[str, tuple[int, ...]]
             if steps * stride >= s + before[axis]:  # a window must start inside
                 steps -= 1
             after[axis] = max(after[axis], steps * stride + span - s - before[axis])
-    return {"strides": strides, "padding": (*before, *after), "dilation": dilation}
+    return Window(kernel, strides, tuple(before), tuple(after), dilation)
+
+
+def relax_geometry(window: Window) -> dict[str, tuple[int, ...]]:
+    """Return `window` as keywords of a Relax operator."""
+    return {
+        "strides": window.stride,
+        "padding": (*window.pad_before, *window.pad_after),
+        "dilation": window.dilation,
+    }
 
 
 def _kernel(node: Node) -> tuple[int, ...]:
@@ -63,35 +72,40 @@ def _kernel(node: Node) -> tuple[int, ...]:
 def _refuse_conv(node: Node) -> str | None:
     if node.rank() - 2 not in _CONV:
         return f"{node.rank() - 2} spatial axes; 1, 2 or 3 are supported"
-    return _refuse_empty(node)
+    return refuse_empty(node)
 
 
-def _refuse_empty(node: Node) -> str | None:
+def refuse_empty(node: Node) -> str | None:
     """Refuse windows that reach beyond the padded input."""
-    kernel = _kernel(node)
-    geometry = _geometry(node, kernel)
-    before, after = geometry["padding"][: len(kernel)], geometry["padding"][len(kernel) :]
-    for s, k, d, b, a in zip(
-        node.shape(0)[2:], kernel, geometry["dilation"], before, after, strict=True
+    window = window_of(node)
+    for size, k, dilation, before, after in zip(
+        node.shape(0)[2:],
+        window.kernel,
+        window.dilation,
+        window.pad_before,
+        window.pad_after,
+        strict=True,
     ):
-        if b < 0 or a < 0:
+        if before < 0 or after < 0:
             return "negative padding"
-        if d * (k - 1) + 1 > s + b + a:
-            return f"a window of {d * (k - 1) + 1} does not fit an input of {s + b + a}"
+        reach = dilation * (k - 1) + 1
+        if reach > size + before + after:
+            return f"a window of {reach} does not fit an input of {size + before + after}"
     return None
 
 
 def _convert_conv(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
-    data, weight = arguments[0], arguments[1]
-    rank = node.rank() - 2
-    result = _CONV[rank](
-        data, weight, groups=node.attributes.get("group", 1), **_geometry(node, _kernel(node))
-    )
+    groups = node.attributes.get("group", 1)
+    geometry = relax_geometry(window_of(node))
+    result = _CONV[node.rank() - 2](arguments[0], arguments[1], groups=groups, **geometry)
     return _with_bias(builder, node, arguments, result)
 
 
 def _transposed_padding(node: Node) -> list[int]:
-    """Return explicit padding, also where ONNX gives the output's shape instead."""
+    """Return explicit padding, also where ONNX gives the output's shape instead.
+
+    Negative padding at an end means positions that no input reaches.
+    """
     kernel = _kernel(node)
     rank = len(kernel)
     auto = node.attributes.get("auto_pad", b"NOTSET")
@@ -116,7 +130,9 @@ def _refuse_transposed(node: Node) -> str | None:
         return f"{node.rank() - 2} spatial axes; 1, 2 or 3 are supported"
     if any(size < 1 for size in node.shapes[node.outputs[0]]):
         return "the output is empty"
-    return "negative padding" if min(_transposed_padding(node)) < 0 else None
+    if min(_transposed_padding(node)[: node.rank() - 2]) < 0:
+        return "an output_shape that needs negative padding at the begin, which is not defined"
+    return None
 
 
 def _convert_transposed(
@@ -124,14 +140,23 @@ def _convert_transposed(
 ) -> relax.Expr:
     rank = node.rank() - 2
     ones = (1,) * rank
+    strides = tuple(node.attributes.get("strides", ones))
+    dilation = tuple(node.attributes.get("dilations", ones))
+    padding = tuple(_transposed_padding(node))
+    groups = node.attributes.get("group", 1)
+    if node.constant(1) is None or min(padding) < 0:
+        window = Window(_kernel(node), strides, padding[:rank], padding[rank:], dilation)
+        size = node.shapes[node.outputs[0]][2:]
+        call = computed(builder, conv_transposed, arguments[:2], window, groups, size)
+        return _with_bias(builder, node, arguments, call)
     result = _CONV_TRANSPOSE[rank](
         arguments[0],
         arguments[1],
-        strides=tuple(node.attributes.get("strides", ones)),
-        padding=tuple(_transposed_padding(node)),
+        strides=strides,
+        padding=padding,
         output_padding=tuple(node.attributes.get("output_padding", (0,) * rank)),
-        dilation=tuple(node.attributes.get("dilations", ones)),
-        groups=node.attributes.get("group", 1),
+        dilation=dilation,
+        groups=groups,
     )
     return _with_bias(builder, node, arguments, result)
 
@@ -151,55 +176,24 @@ def _with_bias(
     return relax.op.add(product, bias)
 
 
-def _refuse_pool(node: Node) -> str | None:
-    if node.rank() - 2 not in _MAX_POOL:
-        return f"{node.rank() - 2} spatial axes; 1, 2 or 3 are supported"
-    if node.op == "MaxPool" and len(node.outputs) > 1 and node.outputs[1]:
-        return "indices of the maxima are not supported"
-    if node.attributes.get("storage_order", 0):
-        return "column-major storage order is not supported"
-    return _refuse_empty(node)
-
-
-def _refuse_average_pool(node: Node) -> str | None:
-    kernel = _kernel(node)
-    wanted = node.attributes.get("pads", (0,) * (2 * len(kernel)))
-    hangs = tuple(wanted) != _geometry(node, kernel)["padding"]
-    if hangs and any(wanted) and node.attributes.get("count_include_pad", 0):
-        return "ceil_mode with counted padding where the last window hangs over is not supported"
-    return _refuse_pool(node)
-
-
-def _convert_max_pool(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
-    kernel = _kernel(node)
-    return _MAX_POOL[len(kernel)](arguments[0], kernel, **_geometry(node, kernel))
-
-
-def _convert_average_pool(
-    builder: relax.BlockBuilder, node: Node, arguments: Arguments
-) -> relax.Expr:
-    kernel = _kernel(node)
-    explicit = any(node.attributes.get("pads", ())) or "auto_pad" in node.attributes
-    return _AVERAGE_POOL[len(kernel)](
-        arguments[0],
-        kernel,
-        count_include_pad=bool(node.attributes.get("count_include_pad", 0)) and explicit,
-        **_geometry(node, kernel),
+def _convert_col2im(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
+    size, kernel = ([int(s) for s in np.asarray(node.constant(i)).reshape(-1)] for i in (1, 2))
+    ones, pads = (1,) * len(size), node.attributes.get("pads", (0,) * (2 * len(size)))
+    window = Window(
+        kernel=tuple(kernel),
+        stride=tuple(node.attributes.get("strides", ones)),
+        pad_before=tuple(pads[: len(size)]),
+        pad_after=tuple(pads[len(size) :]),
+        dilation=tuple(node.attributes.get("dilations", ones)),
     )
-
-
-def _convert_global_pool(reduce: Any) -> Any:
-    def convert(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
-        return reduce(arguments[0], list(range(2, node.rank())), keepdims=True)
-
-    return convert
+    batch, rows, columns = node.shape(0)
+    split = (batch, rows // window.taps, window.taps, columns)
+    data = builder.emit(relax.op.reshape(arguments[0], split))
+    return computed(builder, col2im, [data], window, size)
 
 
 CONVERTERS = {
     "Conv": Converter(_convert_conv, _refuse_conv),
-    "ConvTranspose": Converter(_convert_transposed, _refuse_transposed, constants=(1,)),
-    "MaxPool": Converter(_convert_max_pool, _refuse_pool),
-    "AveragePool": Converter(_convert_average_pool, _refuse_average_pool),
-    "GlobalAveragePool": Converter(_convert_global_pool(relax.op.mean)),
-    "GlobalMaxPool": Converter(_convert_global_pool(relax.op.max)),
+    "ConvTranspose": Converter(_convert_transposed, _refuse_transposed),
+    "Col2Im": Converter(_convert_col2im, constants=(1, 2)),
 }

@@ -42,6 +42,9 @@ def apply_rule(function: tvm.tirx.PrimFunc, machine: Machine) -> tvm.IRModule:
         # Relax counts in 64 bits, which 32-bit processors do by function calls.
         module = tvm.tirx.transform.ForceNarrowIndexToInt32()(module)
     sch = s_tir.Schedule(module)
+    if module["main"].body.block.name_hint != "root":
+        # One opaque block, a loop nest written by hand, is compiled as it stands.
+        return module
     names = block_names(sch)
     rule = next((RULES[name] for name in names if name in RULES), generic.schedule)
     rule(sch, machine)

@@ -37,9 +37,11 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
 
 def _inline(sch: s_tir.Schedule) -> None:
     """Inline every block that is not a reduction and not an output."""
+    results = list(sch.mod["main"].params)
     for name in block_names(sch):
         block = sch.get_sblock(name)
-        if not is_reduction(sch, block) and sch.get_consumers(block):
+        written = sch.get(block).writes[0].source
+        if not is_reduction(sch, block) and not any(written.same_as(r) for r in results):
             sch.compute_inline(block)
 
 

@@ -1,0 +1,164 @@
+"""Converters of normalisations."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+from tvm import relax
+
+from edgeconv.compiler.compute.normalise import across_channels, standardise, standardised
+from edgeconv.compiler.importer.converter import Arguments, Converter, computed, dtype_of
+from edgeconv.compiler.importer.node import Node
+
+
+def _constant(array: npt.NDArray[np.float32]) -> relax.Expr:
+    return relax.const(np.ascontiguousarray(array), str(array.dtype))
+
+
+def _refuse_batch_norm(node: Node) -> str | None:
+    if node.attributes.get("training_mode", 0) or len(node.outputs) > 1:
+        return "training mode"
+    return None
+
+
+def _convert_batch_norm(
+    builder: relax.BlockBuilder, node: Node, arguments: Arguments
+) -> relax.Expr:
+    """Scale and shift; constants are combined in double precision."""
+    shape = (1, -1, *(1,) * (node.rank() - 2))
+    epsilon = node.attributes.get("epsilon", 1e-5)
+    constants = [node.constant(index) for index in range(1, 5)]
+    if any(constant is None for constant in constants):
+        scale, shift, mean, variance = (
+            builder.emit(relax.op.reshape(argument, (1, node.shape(1)[0], *shape[2:])))
+            for argument in arguments[1:5]
+        )
+        small = relax.const(epsilon, dtype_of(arguments[4]))
+        inverse = builder.emit(relax.op.rsqrt(builder.emit(relax.op.add(variance, small))))
+        factor = builder.emit(relax.op.multiply(scale, inverse))
+        centred = builder.emit(relax.op.subtract(arguments[0], mean))
+        return relax.op.add(builder.emit(relax.op.multiply(centred, factor)), shift)
+    scale, shift, mean, variance = (np.asarray(c, np.float64) for c in constants)
+    factor = scale / np.sqrt(variance + epsilon)
+    offset = shift - mean * factor
+    dtype = dtype_of(arguments[0])
+    scaled = relax.op.multiply(arguments[0], _constant(factor.reshape(shape).astype(dtype)))
+    return relax.op.add(builder.emit(scaled), _constant(offset.reshape(shape).astype(dtype)))
+
+
+def _rows(
+    builder: relax.BlockBuilder, data: relax.Expr, count: int, shape: tuple[int, ...]
+) -> relax.Expr:
+    """Return `data` as (count, elements), in the precision in which ONNX sums."""
+    rows = builder.emit(relax.op.reshape(data, (count, prod(shape) // count)))
+    if dtype_of(rows) == "float16":
+        return builder.emit(relax.op.astype(rows, "float32"))
+    return rows
+
+
+def _cast(builder: relax.BlockBuilder, value: relax.Expr, dtype: str) -> relax.Expr:
+    return value if dtype_of(value) == dtype else builder.emit(relax.op.astype(value, dtype))
+
+
+def _scaled(
+    builder: relax.BlockBuilder,
+    data: relax.Expr,
+    scale: relax.Expr | None,
+    shift: relax.Expr | None,
+    shape: tuple[int, ...] | None = None,
+) -> relax.Expr:
+    """Return data * scale + shift, which take `shape` where it is given."""
+    result = data
+    for operand, operation in ((scale, relax.op.multiply), (shift, relax.op.add)):
+        if operand is None:
+            continue
+        fitting = operand if shape is None else builder.emit(relax.op.reshape(operand, shape))
+        result = builder.emit(operation(result, fitting))
+    return result
+
+
+def _convert_layer_norm(
+    builder: relax.BlockBuilder, node: Node, arguments: Arguments
+) -> list[relax.Expr]:
+    """LayerNormalization: rows over every axis from `axis` on; also their mean and deviation."""
+    size = node.shape(0)
+    axis = node.attributes.get("axis", -1) % len(size)
+    dtype = dtype_of(arguments[0])
+    rows = _rows(builder, arguments[0], prod(size[:axis]), size)
+    epsilon = node.attributes.get("epsilon", 1e-5)
+    statistics: list[relax.Expr] = []
+    if any(node.outputs[1:]):
+        results = builder.emit(computed(builder, standardise, [rows], epsilon, True))
+        normal, *statistics = (builder.emit(relax.TupleGetItem(results, i)) for i in range(3))
+    else:
+        normal = builder.emit(computed(builder, standardised, [rows], epsilon, True))
+    shaped = _cast(builder, builder.emit(relax.op.reshape(normal, size)), dtype)
+    bias = arguments[2] if node.has_input(2) else None
+    reduced = (*size[:axis], *(1,) * (len(size) - axis))
+    return [
+        _scaled(builder, shaped, arguments[1], bias),
+        *(builder.emit(relax.op.reshape(value, reduced)) for value in statistics),
+    ]
+
+
+def _convert_rms_norm(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
+    size = node.shape(0)
+    axis = node.attributes.get("axis", -1) % len(size)
+    dtype = dtype_of(arguments[0])
+    rows = _rows(builder, arguments[0], prod(size[:axis]), size)
+    epsilon = node.attributes.get("epsilon", 1e-5)
+    normal = builder.emit(computed(builder, standardised, [rows], epsilon, False))
+    shaped = _cast(builder, builder.emit(relax.op.reshape(normal, size)), dtype)
+    return _scaled(builder, shaped, arguments[1], None)
+
+
+def _convert_group_norm(
+    builder: relax.BlockBuilder, node: Node, arguments: Arguments
+) -> relax.Expr:
+    """GroupNormalization, and InstanceNormalization, where every channel is a group."""
+    size = node.shape(0)
+    groups = node.attributes.get("num_groups", size[1])
+    dtype = dtype_of(arguments[0])
+    rows = _rows(builder, arguments[0], size[0] * groups, size)
+    epsilon = node.attributes.get("epsilon", 1e-5)
+    normal = builder.emit(computed(builder, standardised, [rows], epsilon, True))
+    view, operand = size, (1, size[1], *(1,) * (len(size) - 2))
+    if node.shape(1)[0] != size[1]:
+        # Before opset 21 the channels of a group share their scale and shift.
+        view, operand = (size[0], groups, prod(size[1:]) // groups), (1, groups, 1)
+    shaped = _cast(builder, builder.emit(relax.op.reshape(normal, view)), dtype)
+    return relax.op.reshape(_scaled(builder, shaped, arguments[1], arguments[2], operand), size)
+
+
+def _convert_lp_norm(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
+    """LpNormalization; a slice of zeros stays zero."""
+    data, axis = arguments[0], node.attributes.get("axis", -1)
+    dtype = dtype_of(data)
+    if node.attributes.get("p", 2) == 1:
+        norm = builder.emit(relax.op.sum(builder.emit(relax.op.abs(data)), axis, keepdims=True))
+    else:
+        squares = builder.emit(relax.op.multiply(data, data))
+        norm = builder.emit(relax.op.sum(squares, axis, keepdims=True))
+        norm = builder.emit(relax.op.sqrt(norm))
+    zero, one = relax.const(0.0, dtype), relax.const(1.0, dtype)
+    divisor = relax.op.where(builder.emit(relax.op.equal(norm, zero)), one, norm)
+    return relax.op.divide(data, builder.emit(divisor))
+
+
+def _convert_lrn(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
+    defaults = (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0))
+    options = tuple(node.attributes.get(name, value) for name, value in defaults)
+    return computed(builder, across_channels, arguments[:1], node.attributes["size"], options)
+
+
+CONVERTERS = {
+    "BatchNormalization": Converter(_convert_batch_norm, _refuse_batch_norm),
+    "LayerNormalization": Converter(_convert_layer_norm),
+    "RMSNormalization": Converter(_convert_rms_norm),
+    "GroupNormalization": Converter(_convert_group_norm),
+    "InstanceNormalization": Converter(_convert_group_norm),
+    "LpNormalization": Converter(_convert_lp_norm),
+    "LRN": Converter(_convert_lrn),
+}
