@@ -49,14 +49,14 @@ def export(source: Source, *, golden_inputs: GoldenInputs | None = None) -> Expo
         original.CopyFrom(source.onnx)
         refuse_unknown_operators(original, source.origin)
         attach_functions(original)
+        # Before anything runs, since it says which shapes cannot be.
+        model = tidy(original, source.example_inputs, source.origin)
         names = [value.name for value in original.graph.output]
         outputs = [reference_values(original, case, names) for _, case in inputs]
-        untidy = original
     else:
         with eager.Program(source) as program:
             outputs = [program.run(case) for _, case in inputs]
-            untidy = program.to_onnx()
-    model = tidy(untidy, source.example_inputs, source.origin)
+            model = tidy(program.to_onnx(), source.example_inputs, source.origin)
     golden = tuple(
         GoldenCase(label, case, result)
         for (label, case), result in zip(inputs, outputs, strict=True)

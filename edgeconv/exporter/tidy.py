@@ -43,7 +43,7 @@ def tidy(
     plain.producer_name = "edgeconv"
     plain.ClearField("producer_version")
     plain = infer(plain, origin)
-    _refuse_open_shapes(plain, origin)
+    _refuse_shapes(plain, origin)
     try:
         onnx.checker.check_model(plain, full_check=True)
     except onnx.checker.ValidationError as error:
@@ -85,16 +85,25 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
     return folded
 
 
-def _refuse_open_shapes(model: onnx.ModelProto, origin: str) -> None:
-    known = {
-        value.name for value in [*model.graph.value_info, *model.graph.output] if _fixed(value)
-    }
+def _refuse_shapes(model: onnx.ModelProto, origin: str) -> None:
+    """Refuse open shapes, and shapes without elements where something is done with them."""
+    used = {name for node in model.graph.node for name in node.input}
+    used |= {value.name for value in model.graph.output}
+    values = {v.name: v for v in [*model.graph.value_info, *model.graph.output]}
     for node in model.graph.node:
-        for name in node.output:
-            if name and name not in known:
+        for name in filter(None, node.output):
+            where = f"{origin}: the shape of {name} ({node.op_type} {node.name})"
+            if name not in values or not _fixed(values[name]):
                 raise UnsupportedModelError(
-                    f"{origin}: the shape of {name} ({node.op_type} {node.name}) is not known "
-                    "before the network runs; edgeconv compiles fixed shapes only"
+                    f"{where} is not known before the network runs; edgeconv compiles fixed "
+                    "shapes only"
+                )
+            shape = [d.dim_value for d in values[name].type.tensor_type.shape.dim]
+            if name in used and min(shape, default=1) < 1:
+                raise UnsupportedModelError(
+                    f"{where} comes out as {shape}: it has no elements. Either an input is too "
+                    "small (a window larger than what it slides over), or a part of the network "
+                    "does nothing; give larger inputs, or take that part out"
                 )
 
 

@@ -156,6 +156,11 @@ def _check_examples(
         array = arrays[spec.name]
         if not spec.accepts(array.shape):
             raise UsageError(f"{origin}: input {spec} cannot have the shape {array.shape}")
+        if array.size == 0:
+            raise UsageError(
+                f"{origin}: the example for input {spec.name} has the shape {array.shape}, which "
+                "holds no elements; every dimension must be 1 or more"
+            )
         # A module's parameters have no dtype of their own, so there any will do.
         if spec.shape is not None and array.dtype != spec.dtype:
             raise UsageError(
