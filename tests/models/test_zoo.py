@@ -24,6 +24,7 @@ SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
             "resnet18",
             "resnext26_32x4d",
             "sknet18",
+            "sknet26",
         ],
         ((1000,), (10,)),
     ),
@@ -76,6 +77,27 @@ def test_outputs_have_a_sane_scale(name: str, variant: str) -> None:
 )
 def test_full_networks_have_the_published_size(name: str, parameters: int) -> None:
     assert sum(p.numel() for p in zoo.load(name).parameters()) == parameters
+
+
+def test_sknet26_is_built_like_sknet50(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose size and work the paper gives: 27.5 M parameters, 4.47 G multiply-accumulates."""
+    build = zoo.find("sknet26")[0].build
+    stages = [(256, 3, 1), (512, 4, 2), (1024, 6, 2), (2048, 3, 2)]
+    monkeypatch.setitem(build.__globals__["STAGES"], "full", stages)
+    network = build("full").eval()
+    macs = 0
+
+    def count(layer: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
+        nonlocal macs
+        macs += output.numel() * layer.weight[0].numel()
+
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+            layer.register_forward_hook(count)
+    with torch.no_grad():
+        network(torch.zeros(1, 3, 224, 224))
+    assert sum(p.numel() for p in network.parameters()) == pytest.approx(27.5e6, rel=0.002)
+    assert macs == pytest.approx(4.47e9, rel=0.002)
 
 
 def test_tiny_networks_have_odd_channels() -> None:
