@@ -38,16 +38,20 @@ def main(options: argparse.Namespace) -> int:
     # Thousands of kernels that no one needs again stay out of the user's cache.
     with tempfile.TemporaryDirectory(prefix="edgeconv-fuzz-") as cache:
         os.environ["XDG_CACHE_HOME"] = cache
-        outcomes = []
+        outcomes: list[Outcome] = []
         started = time.monotonic()
-        for outcome in run_batches(batches, options.target, options.processes):
-            outcomes.append(outcome)
-            if outcome.verdict == "failed":
-                print(f"\n{failure(outcome, options.target)}", flush=True)
-            _progress(len(outcomes), options.count, started)
+        try:
+            for outcome in run_batches(batches, options.target, options.processes):
+                outcomes.append(outcome)
+                if outcome.verdict == "failed":
+                    print(f"\n{failure(outcome, options.target)}", flush=True)
+                _progress(len(outcomes), options.count, started)
+        except KeyboardInterrupt:
+            print(f"\nstopped after {len(outcomes)}")
     print()
     print(table(outcomes))
-    return 1 if any(outcome.verdict == "failed" for outcome in outcomes) else 0
+    complete = len(outcomes) == options.count
+    return 0 if complete and all(outcome.verdict != "failed" for outcome in outcomes) else 1
 
 
 def failure(outcome: Outcome, target: str) -> str:
