@@ -39,7 +39,7 @@ class Draw:
     def channels(self, most: int = 40) -> int:
         """Mostly no multiple of a block of 4, 8 or 16, sometimes exactly one."""
         if self.chance(0.3):
-            return min(most, self.choice([1, 4, 8, 16, 32]))
+            return min(most, self.choice([1, 4, 8, 16, 32, 64]))
         return self.integer(1, most)
 
     def divisor(self, number: int) -> int:
@@ -48,7 +48,8 @@ class Draw:
     def side(self, least: int = 1) -> int:
         """A side of an image: one pixel, narrow, or some tens."""
         low = max(1, least)
-        return self.choice([low, self.integer(low, low + 4), self.integer(low, low + 24)])
+        most = self.choice([0, 4, 4, 24, 24, 60])
+        return self.integer(low, low + most)
 
     def image(self, *shape: int) -> Tensor:
         """A standard normal input."""

@@ -50,15 +50,18 @@ class DeformableSampling(nn.Module):
 
 
 def dense(draw: Draw) -> Drawn:
-    return _conv(draw, 2, draw.channels(), draw.channels(), 1)
+    most = draw.choice([40, 40, 40, 130])
+    return _conv(draw, 2, draw.channels(most), draw.channels(most), 1)
 
 
 def pointwise(draw: Draw) -> Drawn:
-    return _conv(draw, 2, draw.channels(64), draw.channels(64), 1, kernel=(1, 1))
+    # Some whose weights or rows do not fit a first-level cache.
+    most = draw.choice([64, 64, 64, 500])
+    return _conv(draw, 2, draw.channels(most), draw.channels(most), 1, kernel=(1, 1))
 
 
 def depthwise(draw: Draw) -> Drawn:
-    channels = draw.channels()
+    channels = draw.channels(draw.choice([40, 40, 200]))
     return _conv(draw, 2, channels, channels * draw.choice([1, 1, 2, 3]), channels)
 
 
@@ -147,6 +150,8 @@ def _conv(
     stride = draw.integers(rank, 1, draw.choice([1, 1, 2, 3, max(kernel) + 1]))
     asymmetric = draw.chance(0.3)
     padding = draw.integers(rank, 0, draw.choice([0, 1, 2, max(spans)]))
+    # How PyTorch fills what it pads; the other modes are operators of their own in ONNX.
+    mode = "zeros" if draw.chance(0.93) else draw.choice(["reflect", "replicate", "circular"])
     layer = draw.make(
         CONVS[rank],
         channels,
@@ -157,6 +162,7 @@ def _conv(
         dilation=dilation,
         groups=groups,
         bias=draw.chance(0.5),
+        padding_mode=mode,
     )
     module: nn.Module = layer
     before, after = padding, padding
