@@ -1,4 +1,4 @@
-.PHONY: help setup demo test check fuzz clean
+.PHONY: help setup demo test check fuzz docs clean
 
 COUNT ?= 10000
 TARGET ?= host
@@ -21,6 +21,9 @@ test: check  ## All checks, then all tests
 
 fuzz: setup  ## COUNT random layers against PyTorch on TARGET (SEED=N repeats a run)
 	@$(fuzz) layers --count $(COUNT) --target $(TARGET) $(if $(SEED),--seed $(SEED))
+
+docs: setup  ## Write docs/layers/ from the sources
+	@.venv/bin/python scripts/layer_docs.py
 
 clean:  ## Remove .venv and everything that was built
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,6 +3,8 @@
 Version 3 shares one weight per channel and tap (the 1x1 projections around it mix the channels),
 has several groups with offsets of their own, and normalises the mask over the taps by softmax.
 
+Version 4, which leaves out the softmax, is not here.
+
 Wang et al., "InternImage", arXiv:2211.05778; layout and order as in OpenGVLab's code.
 """
 

@@ -1,8 +1,15 @@
 """Deformable convolution v1 and v2.
 
 The convolution reads its input at places that a second, ordinary convolution computes from the
-same input. Version 2 also weighs every sample. How samples are taken is defined in
-`edgeconv.ops.deform_conv`.
+same input. Version 2 also weighs every sample:
+
+    y[o, p] = bias[o] + sum over c, t: W[o, c, t] * mask[t, p] * x[c, p * stride - padding
+              + t * dilation + offset[t, p]]
+
+`edgeconv.ops.deform_conv` defines how samples between pixels are taken. Offsets are y, then x, tap
+by tap; other layouts exist (version 3 has x first, and its taps by columns). A place less than a
+pixel outside of the image is interpolated with zeros, as torchvision and ONNX have it;
+implementations that drop it, such as TVM's own, differ along the whole border.
 
 Dai et al., "Deformable Convolutional Networks", arXiv:1703.06211; Zhu et al., "Deformable ConvNets
 v2", arXiv:1811.11168.

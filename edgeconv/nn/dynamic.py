@@ -3,7 +3,13 @@
 `DynamicConv2d` mixes by a softmax with temperature (Chen et al., "Dynamic Convolution: Attention
 over Convolution Kernels", arXiv:1912.03458), `CondConv2d` by independent sigmoids (Yang et al.,
 "CondConv", arXiv:1904.04971). Convolution is linear, so mixing kernels costs less than mixing the
-outputs of K convolutions.
+outputs of K convolutions:
+
+    y = conv(x, sum over k: a_k(x) W_k) + sum over k: a_k(x) b_k
+
+The kernel depends on the sample, so a batch is one grouped convolution with as many groups as
+samples. A converter that takes the kernel of its example input for a constant makes a file that is
+right for that input only; here it stays computed.
 
 "Dynamic convolution" also names something else: sequence models whose kernel, shared by the
 channels of a head, is predicted at every time step (Wu et al., "Pay Less Attention with Lightweight

@@ -2,8 +2,14 @@
 
 Part of the channels (alpha of them, "low") live on half the height and width. A convolution has
 up to four paths: high to high, high to low (average pooling, then convolution), low to low, and
-low to high (convolution, then nearest-neighbour upsampling). The first convolution of a network
-makes the two resolutions (alpha_in 0), the last one joins them (alpha_out 0).
+low to high (convolution, then nearest-neighbour upsampling):
+
+    y_high = conv_hh(x_high) + upsample(conv_lh(x_low))
+    y_low  = conv_ll(x_low)  + conv_hl(pool(x_high))
+
+The order matters: a port that upsamples first convolves four times as many pixels, at another
+scale, and one that strides instead of pooling leaves most of them out. The first convolution of a
+network makes the two resolutions (alpha_in 0), the last one joins them (alpha_out 0).
 
 Chen et al., "Drop an Octave", arXiv:1904.05049; order, strides and biases as in
 facebookresearch/OctConv.

@@ -2,7 +2,13 @@
 
 Split: every branch is a 3x3 convolution with a dilation of its own. Fuse: the branches' sum is
 pooled globally and squeezed to few channels. Select: a softmax over the branches weighs each
-branch, for each channel.
+branch, for each channel:
+
+    y = sum over m: a_m * f_m(x),   a = softmax over m of select(fuse(mean(sum over m: f_m(x))))
+
+Ports differ. The official network's branches are grouped, and the second is dilated; one well-known
+port leaves both out. timm's form splits the input's channels among the branches and has no groups
+(`SelectiveKernel.timm`).
 
 Li et al., "Selective Kernel Networks", arXiv:1903.06586.
 """

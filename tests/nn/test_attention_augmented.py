@@ -1,3 +1,5 @@
+"""The layer against the paper's equations in NumPy, pixel by pixel and head by head."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,3 +1,5 @@
+"""The layers against naive NumPy ones, sample by sample, and their export in ONNX Runtime."""
+
 import numpy as np
 import pytest
 import torch

@@ -1,3 +1,5 @@
+"""The layers against naive NumPy ones, which mix every sample's kernel by itself."""
+
 import numpy as np
 import pytest
 import torch

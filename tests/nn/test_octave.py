@@ -1,3 +1,5 @@
+"""The layer against the independent package `octconv`, and against its definition in NumPy."""
+
 import numpy as np
 import octconv
 import pytest

@@ -1,3 +1,5 @@
+"""The layer against the paper's equations in NumPy, with the official and timm's sizes."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,3 +1,5 @@
+"""The layers against naive NumPy ones, written from the definition of convolution."""
+
 import math
 
 import numpy as np

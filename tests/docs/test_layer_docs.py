@@ -1,0 +1,24 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import edgeconv
+from edgeconv import nn, zoo
+from edgeconv.nn.families import FAMILIES
+
+ROOT = Path(edgeconv.__file__).parents[1]
+
+
+def test_the_pages_are_what_the_sources_give() -> None:
+    command = [sys.executable, "scripts/layer_docs.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_the_pages_name_is_there() -> None:
+    for family in FAMILIES.values():
+        assert (ROOT / "tests" / family.checks).is_file()
+        assert all(getattr(nn, layer.__name__) is layer for layer in family.layers)
+        for network in family.networks:
+            name, _, variant = network.partition("/")
+            zoo.find(name, variant or "tiny")
