@@ -37,10 +37,14 @@ def main() -> None:
         for name, text in pages.items():
             (PAGES / name).write_text(text, encoding="utf-8")
         return
-    found = {path.name: path.read_text(encoding="utf-8") for path in PAGES.iterdir()}
-    stale = sorted(name for name in pages | found if pages.get(name) != found.get(name))
-    if stale:
+    if stale := differing(pages, PAGES):
         sys.exit(f"docs/layers: {', '.join(stale)}: not what the sources give; run `make docs`")
+
+
+def differing(pages: dict[str, str], folder: Path) -> list[str]:
+    """Return the names of pages that are missing in the folder, other there, or only there."""
+    found = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+    return sorted(name for name in pages | found if pages.get(name) != found.get(name))
 
 
 def index() -> Iterator[str]:

@@ -1,3 +1,4 @@
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,14 @@ def test_the_pages_are_what_the_sources_give() -> None:
     command = [sys.executable, "scripts/layer_docs.py", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_pages_that_differ_are_found(tmp_path: Path) -> None:
+    differing = runpy.run_path(str(ROOT / "scripts/layer_docs.py"))["differing"]
+    pages = {"same.md": "a", "changed.md": "b", "missing.md": "c"}
+    for name, text in {"same.md": "a", "changed.md": "B", "left.md": "d"}.items():
+        (tmp_path / name).write_text(text)
+    assert differing(pages, tmp_path) == ["changed.md", "left.md", "missing.md"]
 
 
 def test_what_the_pages_name_is_there() -> None:

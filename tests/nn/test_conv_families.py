@@ -1,4 +1,4 @@
-"""Grouped, dilated, transposed and 3-D layers against naive NumPy references."""
+"""Dense, grouped, dilated, transposed and 3-D layers against naive NumPy references."""
 
 import math
 
