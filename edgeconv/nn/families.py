@@ -237,7 +237,7 @@ FAMILIES = {
             ),
         },
         "nn/test_selective_kernel.py",
-        ("sknet18", "digits/selective_kernel"),
+        ("sknet18", "sknet26", "digits/selective_kernel"),
     ),
     "attention_augmented": Family(
         "Attention-augmented convolution",
