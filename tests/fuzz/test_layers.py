@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 from collections.abc import Sequence
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from fuzz.batch import Outcome, run_batch
 from fuzz.config import FAMILIES, RefusedError, draw_config
 from fuzz.layers import failure, table
+from fuzz.workers import run_batches
 
 COUNT = len(FAMILIES)
 
@@ -47,12 +50,30 @@ def test_a_seed_is_the_whole_configuration() -> None:
 
 def test_a_kernel_larger_than_its_input_is_refused() -> None:
     reasons = []
-    for seed in range(0, 200 * COUNT, COUNT):
+    for seed in range(0, 100 * COUNT, COUNT):
         try:
             draw_config(seed)
         except RefusedError as error:
             reasons.append(str(error))
     assert any("Kernel size can't be greater than actual input" in reason for reason in reasons)
+
+
+def breaking(seeds: Sequence[int], target: str, core: int) -> list[Outcome]:
+    """A batch with seed 3 raises, one with seed 5 ends the process."""
+    if 5 in seeds:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if 3 in seeds and len(seeds) > 1:
+        raise ValueError
+    return [Outcome(seed, "dense", target, "failed" if seed == 3 else "passed") for seed in seeds]
+
+
+def test_a_batch_that_breaks_is_halved_down_to_the_one_that_breaks_it() -> None:
+    outcomes = list(run_batches([(0, 1, 2, 3, 4), (5, 6, 7)], "host", 2, breaking))
+    assert sorted(outcome.seed for outcome in outcomes) == list(range(8))
+    assert {o.seed: o.reason for o in outcomes if o.verdict == "failed"} == {
+        3: "",
+        5: "the process died, or gave no answer in time",
+    }
 
 
 def test_the_summary_counts_verdicts_and_reasons() -> None:

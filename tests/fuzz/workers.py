@@ -6,9 +6,10 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import time
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 
 import torch
@@ -17,45 +18,60 @@ from fuzz.batch import Outcome, run_batch
 from fuzz.config import RefusedError, draw_config
 
 Batch = tuple[int, ...]
-SECONDS_PER_SEED = 120
+# Takes seeds, a target, and the core to compile on.
+Runner = Callable[[Batch, str, int], list[Outcome]]
+
+# A machine with other work takes long; what takes longer than this hangs.
+PATIENCE = 300.0
+PATIENCE_PER_SEED = 20.0
 
 
 class Worker:
     """One process with its batch; a crash of what was compiled takes only the process."""
 
-    def __init__(self, target: str, core: int) -> None:
-        self.core = core
+    def __init__(self, target: str, core: int, runner: Runner) -> None:
+        self.core, self.batch, self.usable = core, Batch(), True
+        self._deadline = 0.0
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, target, core), daemon=True)
-        self.process.start()
+        self._process = context.Process(
+            target=_serve, args=(theirs, target, core, runner), daemon=True
+        )
+        self._process.start()
         theirs.close()
-        self.batch: Batch = ()
 
     def give(self, batch: Batch) -> None:
         self.batch = batch
+        self._deadline = time.monotonic() + PATIENCE + PATIENCE_PER_SEED * len(batch)
         self.pipe.send(batch)
 
+    @property
+    def late(self) -> bool:
+        return time.monotonic() > self._deadline
+
     def take(self) -> list[Outcome] | None:
-        """Return the batch's outcomes; None where it broke."""
+        """Return the batch's outcomes; None where the batch or the whole process broke."""
         try:
             outcomes: list[Outcome] | None = self.pipe.recv()
         except (EOFError, OSError):
+            self.usable = False
             return None
         return outcomes
 
     def end(self) -> None:
-        self.process.kill()
-        self.process.join()
+        self._process.kill()
+        self._process.join()
         self.pipe.close()
 
 
-def run_batches(batches: Sequence[Batch], target: str, processes: int) -> Iterator[Outcome]:
+def run_batches(
+    batches: Sequence[Batch], target: str, processes: int, runner: Runner = run_batch
+) -> Iterator[Outcome]:
     """Yield the outcome of every seed, in any order."""
     todo = deque(batches)
     cores = itertools.cycle(sorted(os.sched_getaffinity(0)))
     count = min(processes, len(todo))
-    free = [Worker(target, core) for core in itertools.islice(cores, count)]
+    free = [Worker(target, core, runner) for core in itertools.islice(cores, count)]
     busy: list[Worker] = []
     try:
         while todo or busy:
@@ -63,16 +79,15 @@ def run_batches(batches: Sequence[Batch], target: str, processes: int) -> Iterat
                 worker = free.pop()
                 worker.give(todo.popleft())
                 busy.append(worker)
-            patience = SECONDS_PER_SEED * max(len(worker.batch) for worker in busy)
-            ready = wait([worker.pipe for worker in busy], patience)
-            for worker in [w for w in busy if w.pipe in ready] if ready else list(busy):
+            ready = wait([worker.pipe for worker in busy], timeout=5)
+            for worker in [w for w in busy if w.pipe in ready or w.late]:
                 busy.remove(worker)
-                outcomes = worker.take() if ready else None
-                if (outcomes is None and not worker.process.is_alive()) or not ready:
-                    worker.end()
-                    free.append(Worker(target, worker.core))
-                else:
+                outcomes = worker.take() if worker.pipe in ready else None
+                if worker.usable and worker.pipe in ready:
                     free.append(worker)
+                else:
+                    worker.end()
+                    free.append(Worker(target, worker.core, runner))
                 if outcomes is not None:
                     yield from outcomes
                 elif len(worker.batch) == 1:
@@ -85,7 +100,7 @@ def run_batches(batches: Sequence[Batch], target: str, processes: int) -> Iterat
             worker.end()
 
 
-def _serve(pipe: Connection, target: str, core: int) -> None:
+def _serve(pipe: Connection, target: str, core: int, runner: Runner) -> None:
     """Answer batches with outcomes, or None where a batch of several seeds broke."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -95,7 +110,7 @@ def _serve(pipe: Connection, target: str, core: int) -> None:
         while True:
             batch = pipe.recv()
             try:
-                answer: list[Outcome] | None = run_batch(batch, target, core)
+                answer: list[Outcome] | None = runner(batch, target, core)
             except Exception:
                 answer = None
             pipe.send(answer)
