@@ -31,3 +31,13 @@ def test_what_the_pages_name_is_there() -> None:
         for network in family.networks:
             name, _, variant = network.partition("/")
             zoo.find(name, variant or "tiny")
+
+
+def test_every_zoo_network_stands_on_a_page() -> None:
+    shown = {network for family in FAMILIES.values() for network in family.networks}
+    networks = {
+        f"{name}/{variant}" if name == "digits" else name
+        for name, model in zoo.list_models().items()
+        for variant in model.variants
+    }
+    assert shown == networks
