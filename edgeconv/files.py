@@ -1,20 +1,32 @@
-"""Writing files so that a reader never sees half of one; where edgeconv keeps its caches."""
+"""Reading and writing files whole or not at all; where edgeconv keeps its caches."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 
 from edgeconv.errors import UsageError
 
 
+def read_whole(path: Path) -> bytes:
+    """Return a file's bytes; raises OSError, for pipes and devices too, which may never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return path.read_bytes()
+
+
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write `data` beside `path`, then move it there; folders are made as needed.
 
-    Raises UsageError where the file cannot be written.
+    Raises UsageError where the file cannot be written, or what is there is not a file: moving
+    one to the path of a device would remove the device.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EEXIST, "what is there is not a regular file")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.errors import ToolchainError, UsageError
+from edgeconv.errors import ArtifactError, ToolchainError, UsageError
 
 # Photographs inside scikit-image's wheel that show an ImageNet class.
 _DEMO = ("chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
@@ -57,9 +57,18 @@ class Preprocessing:
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Preprocessing:
-        """Rebuild from `dataclasses.asdict`'s dict after a round trip through JSON."""
-        sequences = {key: tuple(data[key]) for key in ("size", "mean", "std")}
-        return Preprocessing(**{**data, **sequences})
+        """Rebuild from `dataclasses.asdict`'s dict after a round trip through JSON.
+
+        Raises:
+            ArtifactError: the dict is none of those, so the artifact that holds it is damaged.
+        """
+        try:
+            sequences = {key: tuple(data[key]) for key in ("size", "mean", "std")}
+            return Preprocessing(**{**data, **sequences})
+        except (KeyError, TypeError) as error:
+            raise ArtifactError(
+                f"manifest.json: preprocessing: {error!r}; compile the model again"
+            ) from None
 
 
 def load_batch(
@@ -94,7 +103,7 @@ def read_photograph(path: str | Path) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UsageError(f"{path}: cannot be read as an image ({error})") from error
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import UsageError
+from edgeconv.files import read_whole
 from edgeconv.host import describe_host, runs
 from edgeconv.resources import resource_dir
 from edgeconv.strict import MismatchError, read
@@ -153,7 +154,7 @@ def parse_target(data: dict[str, Any], where: str) -> Target:
 
 def _load_file(path: Path) -> Target:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_whole(path).decode("utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot read the target file: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -22,6 +22,7 @@ from edgeconv.artifact.manifest import (
     load_json,
     parse_manifest,
 )
+from edgeconv.artifact.plan_check import check_plan
 from edgeconv.artifact.tensors import Array, Arrays, decode_tensor, weights_data_bytes
 from edgeconv.errors import ArtifactError, UsageError
 from edgeconv.files import cache_dir, write_atomic
@@ -219,6 +220,7 @@ def _checked(manifest_text: bytes, entries: Mapping[str, bytes]) -> Artifact:
     plan = _read_plan(entries)
     if (plan.inputs, plan.outputs) != (manifest.inputs, manifest.outputs):
         raise ArtifactError("plan.json: its inputs and outputs are not the manifest's.")
+    check_plan(plan)
     stated = manifest.memory
     if (plan.weights_bytes, plan.arena_bytes) != (stated.weights_bytes, stated.arena_bytes):
         raise ArtifactError("plan.json: its memory sizes are not the manifest's.")
@@ -247,10 +249,6 @@ def _read_plan(entries: Mapping[str, bytes]) -> Plan:
         plan = read(Plan, load_json(entries["plan.json"], "plan.json"))
     except MismatchError as error:
         raise ArtifactError(f"plan.json: {error}. Compile the model again.") from None
-    for step in plan.steps:
-        for index in step.inputs + step.outputs:
-            if not 0 <= index < len(plan.buffers):
-                raise ArtifactError(f"plan.json: step {step.name!r} uses no buffer: {index}.")
     return plan
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgeconv.errors import ArtifactError, UsageError
-from edgeconv.files import write_atomic
+from edgeconv.files import read_whole, write_atomic
 
 EXECUTABLES = frozenset({"runner"})
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
@@ -52,7 +52,7 @@ def load_bundle(path: Path) -> dict[str, bytes]:
     repeated name, or a wrong checksum.
     """
     try:
-        data = path.read_bytes()
+        data = read_whole(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot open the artifact: {error.strerror}") from None
     try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 from importlib.metadata import version
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -35,6 +37,7 @@ EXIT_CODES = """Exit codes:
 * 6 damaged, foreign or newer artifact
 * 7 a needed tool or package is missing or failed
 * 130 interrupted
+* 143 terminated
 """
 
 # Top-level modules of the extras' packages.
@@ -93,6 +96,8 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             _leave_for_module(error)
         except KeyboardInterrupt:
             _leave("interrupted", 130)
+        except MemoryError:
+            _leave("not enough memory here; give a smaller model or smaller inputs", 1)
         except BrokenPipeError:
             # The reader has gone (`| head`); keep Python from flushing into it again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -143,6 +148,13 @@ for _name, _command in _COMMANDS.items():
     app.command(_name, epilog="Exit codes: see `edgeconv --help`.")(_guarded(_command))
 
 
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Leave like an exception does, so that temporary files and processes go too."""
+    console.fail("terminated")
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
     """Run the command line; always ends in SystemExit."""
+    signal.signal(signal.SIGTERM, _terminate)
     app()

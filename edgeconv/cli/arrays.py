@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeconv.errors import UsageError
-from edgeconv.files import write_atomic
+from edgeconv.files import read_whole, write_atomic
 
 if TYPE_CHECKING:
     from edgeconv.artifact import Arrays
@@ -19,7 +19,7 @@ def read_arrays(path: Path) -> Arrays:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(read_whole(path)), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except OSError as error:
         raise UsageError(f"{path}: cannot read: {error.strerror or error}") from None

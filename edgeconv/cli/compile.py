@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeconv.cli import console
+from edgeconv.cli.memory import artifact_shortage
 from edgeconv.cli.options import (
     AllowPickle,
     Arch,
@@ -116,6 +117,9 @@ def compile_model(
     artifact.save(path)
     folder = None if emit is Emit.BUNDLE else artifact.unpack(path.with_suffix(""))
     _show(artifact, path, folder, seconds)
+    shortage = artifact_shortage(artifact)
+    if shortage:
+        console.warn(shortage, title="too large")
     if verification is not None:
         show_report(verification)
     console.emit(_summary(artifact, path, seconds, verification))
@@ -180,6 +184,7 @@ def _summary(
         "file": path,
         "bytes": None if path is None else path.stat().st_size,
         "memory": manifest.memory,
+        "memory_warning": artifact_shortage(artifact),
         "steps": len(artifact.plan.steps),
         "compile_seconds": seconds,
         "verified": None if verification is None else verification.passed,

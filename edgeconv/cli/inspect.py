@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeconv.cli import console
+from edgeconv.cli.memory import artifact_shortage, model_shortage
 from edgeconv.cli.options import (
     AllowPickle,
     Arch,
@@ -76,7 +77,20 @@ def _inspect_artifact(path: Path, target: str | None) -> None:
     artifact = Artifact.load(path)
     _show_manifest(artifact, path)
     _show_plan(artifact)
-    console.emit({"manifest": artifact.manifest.to_json(), "plan": artifact.plan.to_json()})
+    shortage = _warned(artifact_shortage(artifact))
+    console.emit(
+        {
+            "manifest": artifact.manifest.to_json(),
+            "plan": artifact.plan.to_json(),
+            "memory_warning": shortage,
+        }
+    )
+
+
+def _warned(shortage: str | None) -> str | None:
+    if shortage:
+        console.warn(shortage, title="too large")
+    return shortage
 
 
 def _show_manifest(artifact: Artifact, path: Path) -> None:
@@ -156,11 +170,13 @@ def _inspect_model(model: str, target: str | None, loading: dict[str, Any]) -> N
             if refused
             else f"Every layer is supported on {board.name}."
         )
+    shortage = _warned(model_shortage(exported.name, layers, board) if board else None)
     console.emit(
         {
             "model": exported.name,
             "target": board.name if board else None,
             "supported": not refused if board else None,
+            "memory_warning": shortage,
             "totals": total,
             "layers": layers,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ import numpy.typing as npt
 from edgeconv.errors import UsageError
 
 Array = npt.NDArray[Any]
+
+LARGEST_TENSOR_ELEMENTS = 1 << 28
+"""Most elements of one tensor: a GiB of float32, beyond any network for the targets."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,11 @@ class Request:
             shape = shapes[spec.name]
             if shape is not None and (not spec.accepts(shape) or min(shape, default=1) < 1):
                 raise UsageError(f"{origin}: input {spec} cannot have the shape {shape}")
+            if shape is not None and math.prod(shape) > LARGEST_TENSOR_ELEMENTS:
+                raise UsageError(
+                    f"{origin}: input {spec.name} has the shape {shape}; edgeconv takes tensors of "
+                    f"up to {LARGEST_TENSOR_ELEMENTS:,} elements"
+                )
         kinds = {s.name: (shapes[s.name] or (), s.dtype) for s in specs}
         return _draw(kinds, self.seed)
 

@@ -51,13 +51,13 @@ def look_at(path: Path) -> ModelFile:
         UnsupportedModelError: the file is missing, no file, unreadable, empty, or a zip that was
             cut off.
     """
-    if not path.exists():
-        raise UnsupportedModelError(
-            f"{path}: no such file (a network of the zoo is zoo:NAME, see `edgeconv models`)"
-        )
-    if not path.is_file():
-        raise UnsupportedModelError(f"{path}: not a file; give the model file itself")
     try:
+        if not path.exists():
+            raise UnsupportedModelError(
+                f"{path}: no such file (a network of the zoo is zoo:NAME, see `edgeconv models`)"
+            )
+        if not path.is_file():
+            raise UnsupportedModelError(f"{path}: not a file; give the model file itself")
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
         members = _zip_members(path) if head.startswith(b"PK") else frozenset()

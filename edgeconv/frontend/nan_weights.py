@@ -25,11 +25,11 @@ def refuse_nan_weights(source: Source) -> None:
 
 def _tensors_with_nan(source: Source) -> Iterator[str]:
     if source.onnx is not None:
-        from onnx import numpy_helper
+        from onnx import TensorProto, numpy_helper
 
-        from edgeconv.frontend.onnx_file import tensors
+        from edgeconv.frontend.onnx_check import messages
 
-        for tensor in tensors(source.onnx.graph):
+        for tensor in messages(source.onnx, TensorProto):
             try:
                 array = numpy_helper.to_array(tensor)
             except (ValueError, KeyError, TypeError) as error:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor
+from onnx.external_data_helper import load_external_data_for_tensor
 
 from edgeconv.errors import UnsupportedModelError
 from edgeconv.frontend.inputs import InputSpec, Request
 from edgeconv.frontend.modelfile import ModelFile
+from edgeconv.frontend.onnx_check import check_sizes, check_structure, messages
 from edgeconv.frontend.source import Source
 
 OPSETS = range(6, 29)
@@ -34,7 +34,8 @@ def load(file: ModelFile, request: Request) -> Source:
     """
     model = _parse(file)
     _refuse_opset(model, file)
-    for tensor in tensors(model.graph):
+    check_structure(model, str(file.path))
+    for tensor in messages(model, onnx.TensorProto):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             _load_external(tensor, file.path)
     try:
@@ -44,9 +45,12 @@ def load(file: ModelFile, request: Request) -> Source:
         raise UnsupportedModelError(f"{file.path}: not a valid ONNX model: {error}") from error
     _drop_initialised_inputs(model)
     specs = [_spec(value, file) for value in model.graph.input]
+    if not specs:
+        raise UnsupportedModelError(f"{file.path}: takes no inputs, so there is nothing to run")
     inputs = request.resolve(specs, file.name)
     for value in model.graph.input:
         fix_shape(value, inputs[value.name].shape)
+    check_sizes(model, str(file.path))
     return Source(
         name=file.path.stem, origin=file.name, module=None, onnx=model, example_inputs=inputs
     )
@@ -75,36 +79,24 @@ def _refuse_opset(model: onnx.ModelProto, file: ModelFile) -> None:
             )
 
 
-def tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Yield every tensor that can lie in an external file, subgraphs included."""
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            for subgraph in [attribute.g, *attribute.graphs]:
-                yield from tensors(subgraph)
-
-
 def _load_external(tensor: onnx.TensorProto, model: Path) -> None:
     folder = model.parent.resolve()
-    location = ExternalDataInfo(tensor).location
-    data = (folder / location).resolve()
-    if not data.is_relative_to(folder):
-        raise UnsupportedModelError(
-            f"{model}: the data of {tensor.name} lies outside the model's folder ({location}); "
-            "move it beside the model and export it again"
-        )
-    if not data.is_file():
-        raise UnsupportedModelError(
-            f"{model}: the data of {tensor.name} is missing: copy {location} beside the model"
-        )
+    location = next((item.value for item in tensor.external_data if item.key == "location"), "")
     try:
+        data = (folder / location).resolve()
+        if not data.is_relative_to(folder):
+            raise UnsupportedModelError(
+                f"{model}: the data of {tensor.name} lies outside the model's folder ({location}); "
+                "move it beside the model and export it again"
+            )
+        if not data.is_file():
+            raise UnsupportedModelError(
+                f"{model}: the data of {tensor.name} is missing: copy {location} beside the model"
+            )
         load_external_data_for_tensor(tensor, str(folder))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise UnsupportedModelError(
-            f"{model}: the data of {tensor.name} in {location} cannot be read: {error}"
+            f"{model}: the data of {tensor.name} in {location[:80]!r} cannot be read: {error}"
         ) from error
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]

@@ -7,6 +7,7 @@ and every string is checked against what `torch.export.save` writes for ordinary
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import re
@@ -16,7 +17,9 @@ from typing import Any
 from edgeconv.errors import UnsupportedModelError
 from edgeconv.frontend import archive
 from edgeconv.frontend.operators import computes_only
+from edgeconv.frontend.storages import check_storages
 
+_PICKLE = "data.pkl"
 _SAMPLE_INPUTS = "data/sample_inputs/model.pt"
 _PLAIN = re.compile(
     r"archive_format|archive_version|byteorder|\.data/(version|serialization_id)"
@@ -38,6 +41,7 @@ _EXPRESSION_WORD = re.compile(
     r"|StrictGreaterThan|StrictLessThan|GreaterThan|LessThan|Equality|Unequality"
     r"|True|False|true|false|positive|nonnegative|integer|[suz]\w?\d+"
 )
+_LARGEST_EXPONENT, _MOST_POWERS = 3, 8
 _TREE_TYPES = (None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
 # Text for people: PyTorch neither evaluates it nor puts it in generated code.
 _FREE_TEXT = frozenset(["as_string", "nn_module_stack", "torch_version"])
@@ -49,7 +53,8 @@ def checked_archive(path: Path) -> bytes:
     Raises:
         UnsupportedModelError: a member or a string in it could run code, or the file is damaged.
     """
-    return archive.rewrite(path, lambda name, data: _checked(path, name, data))
+    found = archive.members(path.read_bytes(), str(path))
+    return archive.pack({name: _checked(path, name, data) for name, data in found.items()})
 
 
 def _checked(path: Path, name: str, data: bytes) -> bytes:
@@ -62,7 +67,7 @@ def _checked(path: Path, name: str, data: bytes) -> bytes:
         try:
             document = json.loads(data)
             _check(document, "", f"{path}: {name}")
-        except (ValueError, RecursionError) as error:
+        except (ValueError, SyntaxError, RecursionError) as error:
             raise UnsupportedModelError(f"{path}: {name} is damaged: {error}") from error
         return json.dumps(document).encode()
     raise archive.refusal(f"{path}: member {name}")
@@ -71,6 +76,11 @@ def _checked(path: Path, name: str, data: bytes) -> bytes:
 def _check_tensors_only(path: Path, name: str, data: bytes) -> None:
     import torch
 
+    where = f"{path}: {name}"
+    found = archive.members(data, where)
+    if _PICKLE not in found:
+        raise UnsupportedModelError(f"{where} is no file of torch.save; export the network again")
+    check_storages(where, found, _PICKLE)
     try:
         torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
@@ -109,8 +119,10 @@ def _check_string(text: str, key: str, where: str) -> None:
         )
     elif key == "expr_str":
         words = re.findall(r"(?<!')\b[A-Za-z]\w*", text)
-        harmless = _EXPRESSION.fullmatch(text) is not None and all(
-            _EXPRESSION_WORD.fullmatch(word) for word in words
+        harmless = (
+            _EXPRESSION.fullmatch(text) is not None
+            and all(_EXPRESSION_WORD.fullmatch(word) for word in words)
+            and _has_small_powers(text)
         )
     elif key in {"in_spec", "out_spec"}:
         harmless = _is_plain_tree(json.loads(text))
@@ -118,6 +130,22 @@ def _check_string(text: str, key: str, where: str) -> None:
         harmless = _NAME.fullmatch(text) is not None
     if not harmless:
         raise archive.refusal(f"{where}: {key} {text[:60]!r}")
+
+
+def _has_small_powers(expression: str) -> bool:
+    """Tell whether the powers have small constant exponents; others take all time and memory."""
+    nodes = list(ast.walk(ast.parse(expression, mode="eval")))
+    powers = [
+        node
+        for node in nodes
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Pow" and len(node.args) == 2
+    ]
+    exponents = [re.fullmatch(r"Integer\(-?(\d)\)", ast.unparse(node.args[1])) for node in powers]
+    return (
+        len(powers) == expression.count("Pow") <= _MOST_POWERS
+        and not any(isinstance(node, ast.Pow) for node in nodes)
+        and all(exponent and int(exponent[1]) <= _LARGEST_EXPONENT for exponent in exponents)
+    )
 
 
 def _is_plain_tree(spec: Any) -> bool:

@@ -78,16 +78,31 @@ def fill(name: str, variant: str, weights: Weights, file: ModelFile, request: Re
 def mismatches(module: torch.nn.Module, weights: Weights) -> list[str]:
     """Return what keeps the weights from fitting: missing, unexpected, mis-shaped entries."""
     own = module.state_dict()
+    odd = [name for name in own if name in weights and not _fits_kind(weights[name], own[name])]
     groups = {
         "missing": [n for n in own if n not in weights and not n.endswith(_COUNTER)],
         "unexpected": [name for name in weights if name not in own],
         "of another shape": [
             f"{name} {tuple(weights[name].shape)} for {tuple(tensor.shape)}"
             for name, tensor in own.items()
-            if name in weights and weights[name].shape != tensor.shape
+            if name in weights and name not in odd and weights[name].shape != tensor.shape
         ],
+        "of another kind": [f"{name} {_kind(weights[name])}" for name in odd],
     }
     return [f"{len(names)} {what}: {_listed(names)}" for what, names in groups.items() if names]
+
+
+def _fits_kind(given: torch.Tensor, own: torch.Tensor) -> bool:
+    """Tell whether converting the tensor to `own`'s dtype keeps its meaning."""
+    plain = given.layout == own.layout and not (
+        given.is_quantized or given.is_meta or given.is_nested
+    )
+    return plain and given.is_floating_point() == own.is_floating_point()
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    form = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
+    return f"{form} {tensor.dtype} on {tensor.device}"
 
 
 def _listed(names: list[str]) -> str:

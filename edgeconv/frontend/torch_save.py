@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Mapping
 from typing import Any
 
 from edgeconv.errors import UnsupportedModelError, UsageError
-from edgeconv.frontend import checkpoint, state_dict
+from edgeconv.frontend import archive, checkpoint, state_dict
 from edgeconv.frontend.inputs import Request
 from edgeconv.frontend.modelfile import ModelFile
 from edgeconv.frontend.module import module_source
 from edgeconv.frontend.quiet import quiet
 from edgeconv.frontend.source import Source
+from edgeconv.frontend.storages import check_storages
 
-_PICKLE = b"\x80"
+_MAGIC = b"\x80"
+_PICKLE = "data.pkl"
 _WAY_OUT = (
     "export the network with torch.export.save(torch.export.export(module, inputs), 'net.pt2') "
     "or torch.onnx.export, and give that file"
@@ -23,7 +26,7 @@ _WAY_OUT = (
 
 def recognises(file: ModelFile) -> bool:
     """Tell whether `torch.save` wrote the file, as a zip or in the format before it."""
-    return "data.pkl" in file.members or file.head.startswith(_PICKLE)
+    return _PICKLE in file.members or file.head.startswith(_MAGIC)
 
 
 def load(file: ModelFile, request: Request) -> Source:
@@ -57,9 +60,10 @@ def load(file: ModelFile, request: Request) -> Source:
 def _read(file: ModelFile, request: Request) -> Any:
     import torch
 
+    checked = _checked(file)
     try:
         with quiet():
-            return torch.load(file.path, map_location="cpu", weights_only=True)
+            return torch.load(io.BytesIO(checked), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if not request.allow_pickle:
             raise UnsupportedModelError(
@@ -82,3 +86,13 @@ def _read(file: ModelFile, request: Request) -> Any:
             f"{file.path}: the pickle cannot be loaded ({type(error).__name__}: {error}); the "
             "module's class must be importable: put the folder of its source on PYTHONPATH"
         ) from error
+
+
+def _checked(file: ModelFile) -> bytes:
+    """Return what `torch.load` may read without consent: of a zip, an archive packed anew."""
+    data = file.path.read_bytes()
+    if _PICKLE not in file.members:
+        return data
+    found = archive.members(data, str(file.path))
+    check_storages(str(file.path), found, _PICKLE)
+    return archive.pack(found)

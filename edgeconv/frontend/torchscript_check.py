@@ -26,6 +26,7 @@ from pathlib import Path
 from edgeconv.errors import UnsupportedModelError
 from edgeconv.frontend import archive
 from edgeconv.frontend.operators import computes_only
+from edgeconv.frontend.storages import check_storages
 
 _PLAIN = re.compile(
     r"version|byteorder|\.data/(version|serialization_id)|(data|constants|tensors)/\d+"
@@ -49,16 +50,19 @@ def checked_archive(path: Path) -> bytes:
         UnsupportedModelError: a member could do more than compute, or the file is damaged.
     """
 
-    def check(name: str, data: bytes) -> bytes | None:
+    found = archive.members(path.read_bytes(), str(path))
+    kept: dict[str, bytes] = {}
+    for name, data in found.items():
         where = f"{path}: {name}"
         if _CODE.fullmatch(name):
-            return _checked_code(where, data)
-        if name in _PICKLES:
+            kept[name] = _checked_code(where, data)
+        elif name in _PICKLES:
             _check_pickle(where, data)
-            return data
-        return data if _PLAIN.fullmatch(name) else None
-
-    return archive.rewrite(path, check)
+            check_storages(str(path), found, name)
+            kept[name] = data
+        elif _PLAIN.fullmatch(name):
+            kept[name] = data
+    return archive.pack(kept)
 
 
 def _check_pickle(where: str, data: bytes) -> None:

@@ -1,0 +1,51 @@
+"""Checks that a plan's buffers lie inside their spaces, as every reader of a plan assumes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgeconv.artifact.manifest import DTYPES
+from edgeconv.errors import ArtifactError
+from edgeconv.plan import Buffer, Plan, Space, Tensor
+
+
+def check_plan(plan: Plan) -> None:
+    """Raise ArtifactError naming the first step or buffer of the plan that makes no sense."""
+    for step in plan.steps:
+        for index in step.inputs + step.outputs:
+            if not 0 <= index < len(plan.buffers):
+                raise ArtifactError(f"plan.json: step {step.name!r} uses no buffer: {index}.")
+    for index, buffer in enumerate(plan.buffers):
+        problem = _problem(buffer, plan)
+        if problem:
+            raise ArtifactError(f"plan.json: buffer {index} {problem}. Compile the model again.")
+
+
+def _problem(buffer: Buffer, plan: Plan) -> str:
+    if buffer.dtype not in DTYPES:
+        return f"has no dtype: {buffer.dtype!r}"
+    sizes = buffer.shape + buffer.logical_shape
+    if min(sizes, default=1) < 1 or _bytes(buffer) > buffer.bytes:
+        return f"has {buffer.bytes} bytes, not those of {buffer.dtype} {list(buffer.shape)}"
+    space = _space_bytes(buffer, plan)
+    if space is None:
+        return f"is {buffer.space} {buffer.index}, which there is not"
+    if buffer.offset < 0 or buffer.offset + buffer.bytes > space:
+        return f"ends at byte {buffer.offset + buffer.bytes} of {buffer.space}, which has {space}"
+    return ""
+
+
+def _space_bytes(buffer: Buffer, plan: Plan) -> int | None:
+    """Return the size of the space that the buffer lies in; None if there is no such space."""
+    if buffer.space is Space.ARENA:
+        return plan.arena_bytes
+    if buffer.space is Space.WEIGHTS:
+        return plan.weights_bytes
+    tensors = plan.inputs if buffer.space is Space.INPUT else plan.outputs
+    return _bytes(tensors[buffer.index]) if 0 <= buffer.index < len(tensors) else None
+
+
+def _bytes(tensor: Buffer | Tensor) -> int:
+    return math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
