@@ -13,6 +13,9 @@ from edgeconv.errors import UnsupportedModelError
 from edgeconv.frontend.inputs import LARGEST_TENSOR_ELEMENTS
 
 _MOST_NODES = 1_000_000
+# Of tensors of one dimension, which inference takes for lists of sizes; and of real such lists.
+_LONGEST_LIST, _LONGEST_SHAPE = 1 << 22, 1 << 10
+_PROPAGATING = frozenset(["Add", "Sub", "Mul"])
 _LOOPS = frozenset(["Loop", "Scan"])
 
 
@@ -91,20 +94,55 @@ def check_sizes(model: onnx.ModelProto, where: str) -> None:
     """Check every tensor whose size follows from the inputs' fixed shapes.
 
     Raises:
-        UnsupportedModelError: a tensor is larger than `LARGEST_TENSOR_ELEMENTS`, or the shapes
-            contradict each other.
+        UnsupportedModelError: a tensor has too many elements, or the shapes contradict each
+            other.
     """
+    plain = _inferred(model, where, values=False)
+    _check_values(plain, where)
+    _check_values(_inferred(_bounded(model, plain), where, values=True), where)
+
+
+def _inferred(model: onnx.ModelProto, where: str, *, values: bool) -> onnx.ModelProto:
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        return onnx.shape_inference.infer_shapes(model, data_prop=values)
     except Exception as error:
         # Shape inference raises what the format's C++ code does.
         raise UnsupportedModelError(f"{where}: the shapes do not fit: {error}") from error
+
+
+def _check_values(inferred: onnx.ModelProto, where: str) -> None:
     for value in messages(inferred, onnx.ValueInfoProto):
         sizes = value.type.tensor_type.shape.dim
-        if math.prod(size.dim_value or 1 for size in sizes) > LARGEST_TENSOR_ELEMENTS:
+        limit = _LONGEST_LIST if len(sizes) == 1 else LARGEST_TENSOR_ELEMENTS
+        if math.prod(size.dim_value or 1 for size in sizes) > limit:
             shape = "x".join(str(size.dim_value or "?") for size in sizes)
             raise UnsupportedModelError(
-                f"{where}: the tensor {value.name} has the shape {shape}, more than "
-                f"{LARGEST_TENSOR_ELEMENTS:,} elements; give smaller inputs (--input-shape), or "
-                "copy the file again if it is damaged"
+                f"{where}: the tensor {value.name} has the shape {shape}, more than {limit:,} "
+                "elements; give smaller inputs (--input-shape), or copy the file again if it is "
+                "damaged"
             )
+
+
+def _bounded(model: onnx.ModelProto, plain: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of equal shapes that can be inferred with values in bounded memory.
+
+    Inference keeps every list that is added or multiplied as one that could be a shape, however
+    long it is. So only lists known to be short stay so; a quotient has the shape of a sum.
+    """
+    short = {
+        value.name
+        for value in messages(plain, onnx.ValueInfoProto)
+        if value.type.tensor_type.HasField("shape")
+        and all(0 < d.dim_value <= _LONGEST_SHAPE for d in value.type.tensor_type.shape.dim[:1])
+    }
+    short |= {
+        tensor.name
+        for tensor in messages(plain, onnx.TensorProto)
+        if max(tensor.dims, default=1) <= _LONGEST_SHAPE
+    }
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for node in messages(copy, onnx.NodeProto):
+        if node.op_type in _PROPAGATING and not short.issuperset(node.input):
+            node.op_type = "Div"
+    return copy

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from edgeconv.artifact import Artifact, Manifest, decode_tensor, encode_tensor
 from edgeconv.artifact.bundle import load_bundle, save_bundle
 from edgeconv.errors import ArtifactError, UsageError
-from edgeconv.plan import Tensor
+from edgeconv.plan import Space, Tensor
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +218,26 @@ def test_parts_that_do_not_fit_are_refused(artifact):
     step = dataclasses.replace(artifact.plan.steps[0], inputs=(9,))
     with pytest.raises(ArtifactError, match="'double' uses no buffer: 9"):
         assembled(artifact, plan=dataclasses.replace(artifact.plan, steps=(step,)))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"dtype": "complex64"}, "buffer 1 has no dtype"),
+        ({"shape": (0, 4)}, "buffer 1 has 64 bytes, not those"),
+        ({"shape": (99, 4)}, "buffer 1 has 64 bytes, not those"),
+        ({"offset": 64}, "buffer 1 ends at byte 128 of arena, which has 64"),
+        ({"offset": -1}, "buffer 1 ends at byte 63"),
+        ({"space": Space.OUTPUT, "index": 7}, "buffer 1 is output 7, which there is not"),
+        ({"space": Space.WEIGHTS}, "of weights, which has 4"),
+    ],
+)
+def test_buffers_outside_their_space_are_refused(artifact, change, says):
+    buffers = list(artifact.plan.buffers)
+    buffers[1] = dataclasses.replace(buffers[1], **change)
+    plan = dataclasses.replace(artifact.plan, buffers=tuple(buffers))
+    with pytest.raises(ArtifactError, match=says):
+        assembled(artifact, plan=plan)
 
 
 def test_unpack_is_idempotent_and_mends(artifact, tmp_path, monkeypatch):
