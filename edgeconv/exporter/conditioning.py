@@ -70,10 +70,13 @@ def disturbances(
     changes = dict.fromkeys(names, 0.0)
     moving = [name for name in names if name not in decided]
     if moving:
-        noisy_run = open_reference(_disturbed(model, roundings, types, decided), moving)
+        disturbed, bounds = _disturbed(model, roundings, types, decided)
+        noisy_run = open_reference(disturbed, moving)
         feeds = {**inputs, **{name: clean[name] for name in decided}}
+        rng = np.random.default_rng(0)
         for _ in range(DRAWS):
-            for name, noisy in noisy_run(feeds).items():
+            noise = {name: _uniform(rng, shape, b) for name, (shape, b) in bounds.items()}
+            for name, noisy in noisy_run({**feeds, **noise}).items():
                 change = _largest(noisy.astype(np.float64) - clean[name])
                 changes[name] = max(changes[name], change / FACTOR)
     return {name: (changes[name], _largest(clean[name])) for name in names}
@@ -94,14 +97,19 @@ def _disturbed(
     roundings: Mapping[str, float],
     types: Mapping[str, ValueType],
     decided: Sequence[str],
-) -> onnx.ModelProto:
-    """Return the model with disturbed layers; what was decided becomes an input."""
+) -> tuple[onnx.ModelProto, dict[str, tuple[tuple[int, ...], float]]]:
+    """Return the model with disturbed layers, and shape and bound of its noise by input name.
+
+    What was decided becomes an input, and so does the noise: ONNX Runtime has no random operators
+    of opset 22 and above.
+    """
+    bounds: dict[str, tuple[tuple[int, ...], float]] = {}
     disturbed = onnx.ModelProto()
     disturbed.CopyFrom(model)
     graph = disturbed.graph
     del graph.node[:]
     fixed = set(decided)
-    for index, original in enumerate(model.graph.node):
+    for original in model.graph.node:
         node = onnx.NodeProto()
         node.CopyFrom(original)
         node.output[:] = [f"{name}/dropped" if name in fixed else name for name in node.output]
@@ -109,42 +117,59 @@ def _disturbed(
         if not rounding or name in fixed or types[name].dtype != np.float32:
             graph.node.append(node)
             continue
-        graph.node.extend(_noisy(node, rounding, index))
+        bound = FACTOR * rounding
+        bounds[_draw(name)] = types[name].shape, bound
+        if node.op_type in _CENTRED:
+            bounds[_draw(_operand(name))] = types[original.input[0]].shape, bound
+        graph.node.extend(_noisy(node, rounding))
     known = {value.name: value for value in [*model.graph.value_info, *model.graph.output]}
     graph.input.extend(known[name] for name in decided)
+    graph.input.extend(
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, (shape, _) in bounds.items()
+    )
     kept = [value for value in graph.output if value.name not in fixed]
     del graph.output[:]
     graph.output.extend(kept)
-    return disturbed
+    return disturbed, bounds
 
 
-def _noisy(node: onnx.NodeProto, rounding: float, index: int) -> list[onnx.NodeProto]:
+def _uniform(rng: np.random.Generator, shape: tuple[int, ...], bound: float) -> Array:
+    # A scalar's noise must be an array too.
+    return np.asarray((rng.random(shape, np.float32) * 2 - 1) * np.float32(bound), np.float32)
+
+
+def _draw(result: str) -> str:
+    """Return the input that holds the noise of a disturbed value."""
+    return f"{result}/draw"
+
+
+def _operand(name: str) -> str:
+    """Return the disturbed operand of the node whose result is `name`."""
+    return f"{name}/operand"
+
+
+def _noisy(node: onnx.NodeProto, rounding: float) -> list[onnx.NodeProto]:
     """Return nodes that compute the node's results, the first one disturbed."""
     name = node.output[0]
     exact = f"{name}/exact"
     nodes = []
     if node.op_type in _CENTRED:
-        nodes += _disturb(node.input[0], f"{name}/operand", [], rounding, index + 0.5)
-        node.input[0] = f"{name}/operand"
+        nodes += _disturb(node.input[0], _operand(name), [])
+        node.input[0] = _operand(name)
     node.output[0] = exact
     terms = _terms(node, name, rounding)
     scale = [terms[-1].output[0]] if terms else []
-    return [*nodes, node, *terms, *_disturb(exact, name, scale, rounding, index)]
+    return [*nodes, node, *terms, *_disturb(exact, name, scale)]
 
 
-def _disturb(
-    value: str, result: str, scale: Sequence[str], rounding: float, seed: float
-) -> list[onnx.NodeProto]:
-    """Add uniform noise in proportion to the value, or to the larger `scale`."""
+def _disturb(value: str, result: str, scale: Sequence[str]) -> list[onnx.NodeProto]:
+    """Add the drawn noise in proportion to the value, or to the larger `scale`."""
     size, noise = f"{result}/size", f"{result}/noise"
-    bound = FACTOR * rounding
     return [
         helper.make_node("Abs", [value], [f"{result}/magnitude"]),
         helper.make_node("Max", [f"{result}/magnitude", *scale], [size]),
-        helper.make_node(
-            "RandomUniformLike", [value], [f"{noise}/1"], low=-bound, high=bound, seed=float(seed)
-        ),
-        helper.make_node("Mul", [f"{noise}/1", size], [noise]),
+        helper.make_node("Mul", [_draw(result), size], [noise]),
         helper.make_node("Add", [value, noise], [result]),
     ]
 

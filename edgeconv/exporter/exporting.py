@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
 from edgeconv.errors import NumericError, UsageError
 from edgeconv.exporter import eager
 from edgeconv.exporter.exported import Exported, GoldenCase
-from edgeconv.exporter.functions import attach_functions, refuse_unknown_operators
+from edgeconv.exporter.functions import runnable
 from edgeconv.exporter.reference import reference_values, relative_error
 from edgeconv.exporter.tidy import tidy
 from edgeconv.frontend import Source, draw_inputs
@@ -45,10 +44,7 @@ def export(source: Source, *, golden_inputs: GoldenInputs | None = None) -> Expo
     """
     inputs = list(_golden_inputs(source, golden_inputs))
     if source.onnx is not None:
-        original = onnx.ModelProto()
-        original.CopyFrom(source.onnx)
-        refuse_unknown_operators(original, source.origin)
-        attach_functions(original)
+        original = runnable(source.onnx, source.origin)
         # Before anything runs, since it says which shapes cannot be.
         model = tidy(original, source.example_inputs, source.origin)
         names = [value.name for value in original.graph.output]

@@ -8,6 +8,7 @@ import onnx
 from onnx import inliner
 
 from edgeconv.errors import UnsupportedModelError
+from edgeconv.exporter.opset import opset_of, raised
 from edgeconv.ops import find, op_name, op_of
 
 
@@ -22,7 +23,7 @@ def refuse_unknown_operators(model: onnx.ModelProto, origin: str) -> None:
         op_name(node)
         for node in _nodes(model)
         if not onnx.defs.has(node.op_type, node.domain)
-        and (node.domain, node.op_type, node.overload) not in own
+        and _called(node) not in own
         and op_of(node) is None
     }
     if unknown:
@@ -43,6 +44,31 @@ def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     return plain
 
 
+def runnable(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
+    """Return a copy of the model with the functions of registered operators that it lacks.
+
+    Raises:
+        UnsupportedModelError: it has operators that nothing defines, or lacks functions and is of
+            an older opset that it cannot be converted from.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    refuse_unknown_operators(copy, origin)
+    if _lacks_function(copy):
+        copy = raised(copy, origin)
+    attach_functions(copy)
+    return copy
+
+
+def _lacks_function(model: onnx.ModelProto) -> bool:
+    own = {_identity(function) for function in model.functions}
+    for node in model.graph.node:
+        op = op_of(node)
+        if op is not None and op.function is not None and _called(node) not in own:
+            return True
+    return False
+
+
 def attach_functions(model: onnx.ModelProto) -> None:
     """Give every call of a registered operator its function, where the model has none for it."""
     known = {_identity(function) for function in model.functions}
@@ -51,11 +77,19 @@ def attach_functions(model: onnx.ModelProto) -> None:
         function = None if op is None else op.function_proto(node)
         if function is None:
             continue
+        _use_version(function, opset_of(model))
         node.overload = function.overload
         if _identity(function) not in known:
             known.add(_identity(function))
             model.functions.append(function)
     _import_domains(model)
+
+
+def _use_version(function: onnx.FunctionProto, version: int) -> None:
+    """Let the body use the model's version of the standard's operators, as the checker wants."""
+    for opset in function.opset_import:
+        if not opset.domain:
+            opset.version = version
 
 
 def _import_domains(model: onnx.ModelProto) -> None:
@@ -67,6 +101,10 @@ def _import_domains(model: onnx.ModelProto) -> None:
 
 def _identity(function: onnx.FunctionProto) -> tuple[str, str, str]:
     return function.domain, function.name, function.overload
+
+
+def _called(node: onnx.NodeProto) -> tuple[str, str, str]:
+    return node.domain, node.op_type, node.overload
 
 
 def _nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:

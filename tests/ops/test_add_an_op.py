@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import helper
 from typer.testing import CliRunner
 
 import edgeconv
@@ -85,13 +86,30 @@ def test_the_command_line_takes_it_as_a_plugin(network, plugin, tmp_path, monkey
     assert "passed" in fresh("verify", artifact, "--per-layer", "--plugin", plugin)
 
 
-def test_onnx_files_may_hold_the_operator_without_its_function(network, tmp_path) -> None:
-    module, x = network
-    model = edgeconv.export(module, [x]).model
-    del model.functions[:]
+@pytest.mark.usefixtures("network")
+@pytest.mark.parametrize("opset", [13, 22])
+def test_onnx_files_may_hold_the_operator_without_its_function(opset, tmp_path) -> None:
+    image = [1, 3, 4, 5]
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Snake", ["r"], ["y"], domain="example", alpha=0.25),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "snake",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, image)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, image)],
+    )
+    domains = [helper.make_opsetid("", opset), helper.make_opsetid("example", 1)]
     path = tmp_path / "net.onnx"
-    onnx.save(model, path)
-    edgeconv.compile(path).verify().raise_if_failed()
+    onnx.save(helper.make_model(graph, opset_imports=domains, ir_version=8), path)
+    artifact = edgeconv.compile(path)
+    artifact.verify().raise_if_failed()
+    inputs, outputs = artifact.golden_cases()[0]
+    rectified = np.maximum(inputs["x"], 0)
+    np.testing.assert_allclose(
+        outputs["y"], rectified + np.sin(0.25 * rectified) ** 2 / 0.25, atol=1e-6
+    )
 
 
 def test_functions_that_are_not_registered_are_inlined(network, tmp_path, monkeypatch) -> None:
