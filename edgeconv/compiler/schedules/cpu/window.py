@@ -1,7 +1,8 @@
 """Depthwise convolution and pooling: a sliding window over each channel by itself.
 
-These move little more than their input, so padding happens inside the kernel, a band of rows at a
-time, in memory that stays in the cache.
+These move little more than their input, so padding happens inside the kernel. Thin borders of
+images cost nothing: the loops are cut where windows begin and cease to be inside. Otherwise a band
+of rows at a time is padded, in memory that stays in the cache.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, largest_di
 
 ANCHOR = "window"
 MAX_COLUMNS = 8
-MAX_UNROLLED_TAPS = 9
+MAX_UNROLLED_TAPS = 25
+# Code is made for every border, so there may not be many, and they may not be wide.
+MAX_BORDER = 3
+MIN_PARALLEL_BLOCKS = 8
 
 
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
@@ -40,12 +44,17 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         axes.append(lane)
         lane = None
     *rows, column = axes
+    if pads and lane is not None and _borders_are_thin(sch, loops, rows, taps):
+        sch.compute_inline(sch.get_sblock("pad"))
+        pads, cut = False, True
+    else:
+        cut = False
     band = []
     band_rows = _band_rows(sch, rows, column, machine) if rows else 1
     outer_column, inner_column = sch.split(
         column, [None, largest_divisor(extent(sch, column), MAX_COLUMNS)]
     )
-    if rows:
+    if rows and not cut:
         height = largest_divisor(extent(sch, rows[0]), band_rows)
         band_row, first_row = sch.split(rows[0], [None, height])
         band, rows = [band_row], [first_row, *rows[1:]]
@@ -61,6 +70,8 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         for tap in taps:
             sch.unroll(tap)
     vectorize_unroll(sch, inner)
+    for loop in [*rows, outer_column] if cut else []:
+        sch.annotate(loop, "pragma_loop_partition_hint", True)
     init = sch.decompose_reduction(window, taps[0])
     depth = len(sch.get_loops(window)) - len(taps) - len(inner)
     vectorize_unroll(sch, sch.get_loops(init)[depth:])
@@ -69,6 +80,21 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
 
 def _is_lane(sch: s_tir.Schedule, loop: object, machine: Machine) -> bool:
     return extent(sch, loop) in (4, 8, 16) and extent(sch, loop) <= machine.lanes
+
+
+def _borders_are_thin(
+    sch: s_tir.Schedule, loops: list[object], rows: list[object], taps: list[object]
+) -> bool:
+    """Whether to cut the loops over the image at its borders."""
+    pad = sch.get(sch.get_sblock("pad"))
+    source, padded = pad.reads[0].source.shape, pad.writes[0].source.shape
+    border = max(int(after) - int(before) for before, after in zip(source, padded, strict=True))
+    return (
+        len(rows) <= 1
+        and border <= 2 * MAX_BORDER
+        and prod(extent(sch, tap) for tap in taps) <= MAX_UNROLLED_TAPS
+        and extent(sch, loops[0]) * extent(sch, loops[1]) >= MIN_PARALLEL_BLOCKS
+    )
 
 
 def _band_rows(sch: s_tir.Schedule, rows: list[object], column: object, machine: Machine) -> int:
