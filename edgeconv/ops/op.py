@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edgeconv.errors import UsageError
+
 if TYPE_CHECKING:
     import onnx
 
@@ -68,14 +70,23 @@ class Op:
         """Return the body of `node`, an operator of this kind; None for a standard operator.
 
         Raises:
-            onnx.parser.ParseError: the text is not in ONNX's text format.
+            UsageError: the text is not in ONNX's text format, or defines another operator.
         """
         import onnx
 
         if self.function is None:
             return None
         text = self.function if isinstance(self.function, str) else self.function(node)
-        return onnx.parser.parse_function(text)
+        try:
+            function: onnx.FunctionProto = onnx.parser.parse_function(text)
+        except onnx.parser.ParseError as error:
+            raise UsageError(
+                f"the function of operator {self.name} is not in ONNX's text format: {error}"
+            ) from error
+        defined = f"{function.domain}.{function.name}"
+        if defined != self.name:
+            raise UsageError(f"the function of operator {self.name} defines {defined}")
+        return function
 
 
 def op_name(node: onnx.NodeProto) -> str:

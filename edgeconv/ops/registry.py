@@ -24,8 +24,9 @@ def register(op: Op) -> None:
     """Add an operator, for this process.
 
     Raises:
-        UsageError: its name or one of its PyTorch operators is taken, or an operator in a custom
-            domain has a converter but no function, without which nothing can check it.
+        UsageError: its name or one of its PyTorch operators is taken, its function is wrong, or
+            an operator in a custom domain has a converter but no function, without which nothing
+            can check it.
     """
     for other in registered():
         shared = sorted(op.translations.keys() & other.translations.keys())
@@ -40,6 +41,10 @@ def register(op: Op) -> None:
             f"operator {op.name} has no ONNX function: give it one, so that ONNX Runtime can run "
             "exported models and check what is compiled"
         )
+    if isinstance(op.function, str):
+        from onnx import NodeProto
+
+        op.function_proto(NodeProto())
     _ADDED[op.name] = op
 
 

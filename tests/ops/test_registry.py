@@ -62,3 +62,19 @@ def test_a_name_or_operator_is_taken_once(op: Op) -> None:
 def test_what_is_compiled_must_be_runnable_elsewhere() -> None:
     with pytest.raises(UsageError, match="no ONNX function"):
         register(Op("example.Swish", convert=lambda builder, node, arguments: arguments[0]))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("Swish (x) => (y) { y = Sigmoid (x) }", "function of operator example.Swish"),
+        ('<domain: "example"> Swish (x) => (y) { y = ', "not in ONNX's text format"),
+        (
+            '<domain: "example", opset_import: ["": 20]> Silu (x) => (y) { y = Sigmoid (x) }',
+            r"defines example\.Silu",
+        ),
+    ],
+)
+def test_a_wrong_function_is_refused_at_once(function: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        register(Op("example.Swish", function=function))
