@@ -130,7 +130,11 @@ def _spec(value: onnx.ValueInfoProto, file: ModelFile) -> InputSpec:
         )
     if not kind.HasField("shape"):
         return InputSpec(value.name, dtype, None)
-    sizes = tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
+    # Some exporters write -1 for an open size.
+    sizes = tuple(
+        d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None
+        for d in kind.shape.dim
+    )
     return InputSpec(value.name, dtype, sizes)
 
 
