@@ -12,7 +12,7 @@ import onnx
 
 from edgeconv.errors import UnsupportedModelError
 from edgeconv.exporter.functions import attach_functions, inlined
-from edgeconv.exporter.opset import raised
+from edgeconv.exporter.opset import opset_of, raised
 from edgeconv.exporter.shapes import complete
 from edgeconv.frontend.onnx_file import fix_shape
 from edgeconv.frontend.quiet import quiet
@@ -37,6 +37,8 @@ def tidy(
     for value in plain.graph.input:
         fix_shape(value, example_inputs[value.name].shape)
     plain = fold(infer(raised(inlined(plain), origin), origin))
+    while _evaluate_several(plain):
+        plain = fold(infer(plain, origin))
     _name(plain)
     _order_constants(plain.graph)
     _strip(plain)
@@ -83,6 +85,32 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
         )
         folded: onnx.ModelProto = optimizer.optimize(model)
     return folded
+
+
+def _evaluate_several(model: onnx.ModelProto) -> bool:
+    """Compute nodes with several results from constants, which the optimiser leaves; tell if any.
+
+    TensorFlow's exporter takes shapes apart with Split.
+    """
+    from onnx.reference import ReferenceEvaluator
+
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = [
+        node
+        for node in graph.node
+        if len(node.output) > 1 and not node.domain and constants.keys() >= set(node.input)
+    ]
+    for node in nodes:
+        feeds = {name: onnx.numpy_helper.to_array(constants[name]) for name in node.input}
+        results = ReferenceEvaluator(node, opsets={"": opset_of(model)}).run(None, feeds)
+        graph.initializer.extend(
+            onnx.numpy_helper.from_array(value, name)
+            for name, value in zip(node.output, results, strict=True)
+            if name
+        )
+        graph.node.remove(node)
+    return bool(nodes)
 
 
 def _refuse_shapes(model: onnx.ModelProto, origin: str) -> None:
