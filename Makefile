@@ -1,6 +1,7 @@
 .PHONY: help setup demo test check fuzz docs clean
 
 COUNT ?= 10000
+FILES ?= 1000
 TARGET ?= host
 fuzz = PYTHONPATH=.:tests .venv/bin/python -m fuzz
 
@@ -19,8 +20,9 @@ check: setup  ## Style, types and C warnings
 test: check  ## All checks, then all tests
 	@.venv/bin/python -m pytest
 
-fuzz: setup  ## COUNT random layers against PyTorch on TARGET (SEED=N repeats a run)
+fuzz: setup  ## COUNT random layers on TARGET, FILES damaged files of each kind (SEED=N repeats a run)
 	@$(fuzz) layers --count $(COUNT) --target $(TARGET) $(if $(SEED),--seed $(SEED))
+	@$(fuzz) files --count $(FILES) $(if $(SEED),--seed $(SEED))
 
 docs: setup  ## Write docs/layers/ from the sources
 	@.venv/bin/python scripts/layer_docs.py

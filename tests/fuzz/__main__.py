@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from fuzz import layers
+from fuzz import files, layers
 
 # A part has add_arguments(parser) and main(options), which returns the exit code.
-PARTS = {"layers": layers}
+PARTS = {"layers": layers, "files": files}
 
 
 def main() -> int:
