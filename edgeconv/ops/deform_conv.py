@@ -290,14 +290,12 @@ def _refuse(node: Node) -> str | None:
 
 def _convert(builder: Any, node: Node, arguments: Arguments) -> Any:
     """Sample, then multiply matrices over taps and channels."""
-    import numpy as np
     from tvm import relax
 
     from edgeconv.compiler.compute.deformable import deformable_columns
     from edgeconv.compiler.compute.window import Window
 
-    weight = np.asarray(node.constant(1))
-    out_channels, channels, *kernel = weight.shape
+    out_channels, channels, *kernel = node.shape(1)
     pads = node.attributes.get("pads", (0, 0, 0, 0))
     window = Window(
         kernel=tuple(kernel),
@@ -315,15 +313,24 @@ def _convert(builder: Any, node: Node, arguments: Arguments) -> Any:
             primfunc_name_hint="deformable_columns",
         )
     )
-    flat = weight.reshape(out_channels, channels * window.taps, 1, 1)
-    product = relax.op.nn.conv2d(
-        columns, relax.const(flat, "float32"), groups=node.attributes.get("group", 1)
-    )
-    bias = node.constant(3)
-    if bias is None:
+    weight = _reshaped(builder, node, arguments, 1, (out_channels, channels * window.taps, 1, 1))
+    product = relax.op.nn.conv2d(columns, weight, groups=node.attributes.get("group", 1))
+    if not node.has_input(3):
         return product
-    shaped = relax.const(bias.reshape(1, -1, 1, 1), "float32")
-    return relax.op.add(builder.emit(product), shaped)
+    bias = _reshaped(builder, node, arguments, 3, (1, out_channels, 1, 1))
+    return relax.op.add(builder.emit(product), bias)
+
+
+def _reshaped(
+    builder: Any, node: Node, arguments: Arguments, index: int, shape: tuple[int, ...]
+) -> Any:
+    """Return an input in another shape; a constant stays one."""
+    from tvm import relax
+
+    constant = node.constant(index)
+    if constant is not None:
+        return relax.const(constant.reshape(shape))
+    return builder.emit(relax.op.reshape(arguments[index], shape))
 
 
 def _products(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
@@ -343,7 +350,6 @@ OP = Op(
     },
     convert=_convert,
     refuse=_refuse,
-    constants=(1, 3),
     family="deformable",
     accumulation_length=_products,
     macs=_macs,

@@ -21,6 +21,15 @@ def normal(*shape: int) -> np.ndarray:
     return RANDOM.standard_normal(shape, np.float32)
 
 
+def bytes_of(*shape: int) -> np.ndarray:
+    return RANDOM.integers(0, 100, shape).astype(np.uint8)
+
+
+def quantised(scale: float, zero_point: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the parameters of a quantised tensor."""
+    return np.float32(scale), np.uint8(zero_point)
+
+
 def ints(*values: int) -> np.ndarray:
     return np.array(values, np.int64)
 
@@ -213,6 +222,84 @@ CASES = [
     Case(
         "ConvTranspose", [IMAGE, normal(6, 4, 2, 2)], {"strides": [3, 3], "output_shape": [27, 21]}
     ),
+    *(
+        Case("Resize", [(1, 5, 6, 7), NONE, NONE, ints(1, 5, *size)], {"mode": mode, **attributes})
+        for size in ((4, 3), (9, 2))
+        for mode in ("linear", "cubic")
+        for attributes in ({"antialias": 1}, {"antialias": 1, "exclude_outside": 1})
+    ),
+    *(
+        Case(
+            "Resize",
+            [(1, 5, 6, 7), region, NONE, ints(4, 6)],
+            {"mode": mode, "axes": [2, 3], **crop},
+        )
+        for region in [np.array([0.2, -0.3, 0.9, 1.2], np.float32)]
+        for mode in ("nearest", "linear", "cubic")
+        for crop in [
+            {"coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 9.0}
+        ]
+    ),
+    *(
+        Case(
+            "Resize",
+            [(1, 5, 6, 7), NONE, NONE, ints(4, 9)],
+            {"axes": [2, 3], "keep_aspect_ratio_policy": p},
+        )
+        for p in ("not_larger", "not_smaller")
+    ),
+    *(
+        Case("GridSample", [(2, 3, 4, 5), (2, 3, 4, 2)], attributes)
+        for attributes in (
+            {"mode": mode, "padding_mode": padding, "align_corners": corners}
+            for mode in ("nearest", "linear", "cubic")
+            for padding in ("zeros", "border", "reflection")
+            for corners in (0, 1)
+        )
+    ),
+    Case("GridSample", [(1, 2, 3, 4, 5), (1, 2, 3, 4, 3)], {"padding_mode": "reflection"}),
+    *(Case("AffineGrid", [(2, 2, 3), ints(2, 3, 4, 5)], {"align_corners": a}) for a in (0, 1)),
+    Case("AffineGrid", [(2, 3, 4), ints(2, 3, 4, 5, 6)]),
+    Case("MatMulInteger", [("uint8", 2, 3, 20), bytes_of(20, 9), np.uint8(7), bytes_of(9)]),
+    Case("MatMulInteger", [("uint8", 3, 20), ("int8", 20, 9), NONE, np.int8(-3)]),
+    *(
+        Case(
+            "QLinearMatMul",
+            [("uint8", 3, 20), *quantised(0.2, 7), b, *quantised(0.1, 9), *quantised(3.0, 99)],
+        )
+        for b in (("uint8", 20, 9), bytes_of(20, 9))
+    ),
+    Case(
+        "ConvInteger",
+        [("uint8", 1, 6, 9, 7), bytes_of(8, 6, 3, 3), np.uint8(7), np.uint8(9)],
+        {"pads": [1, 1, 0, 2]},
+    ),
+    Case("ConvInteger", [("uint8", 1, 6, 9, 7), ("uint8", 8, 3, 3, 3)], {"group": 2}),
+    *(
+        Case(
+            "QLinearConv",
+            [
+                ("uint8", 1, 6, 9, 7),
+                *quantised(0.2, 7),
+                w,
+                scale,
+                np.full(8, zero, np.uint8),
+                *quantised(3.0, 99),
+                ints(*range(8)).astype(np.int32),
+            ],
+            {"pads": [1, 0, 1, 2], "strides": [1, 2]},
+        )
+        for w in (bytes_of(8, 6, 3, 3), ("uint8", 8, 6, 3, 3))
+        for scale, zero in [(np.linspace(0.1, 0.2, 8, dtype=np.float32), np.uint8(50))]
+    ),
+    *(
+        Case(
+            "DeformConv",
+            [(2, 6, 7, 8), (4, 3, 3, 2), (2, 36, 6, 8), (4,), (2, 18, 6, 8)],
+            attributes,
+        )
+        for attributes in [{"group": 2, "offset_group": 3, "pads": [1, 0, 0, 1]}]
+    ),
     Case("Conv", [IMAGE, normal(8, 6, 3, 3)], {"auto_pad": "SAME_LOWER", "strides": [2, 2]}),
 ]
 
@@ -225,7 +312,9 @@ def build(*cases: Case) -> tuple[Any, dict[str, np.ndarray]]:
         for i, entry in enumerate(case.inputs):
             name = f"i{number}_{i}"
             names.append("" if entry is NONE else name)
-            if entry is PLACES or (isinstance(entry, tuple) and entry[0] is PLACES):
+            if isinstance(entry, tuple) and entry[0] in ("int8", "uint8"):
+                inputs[name] = RANDOM.integers(0, 100, entry[1:]).astype(entry[0])
+            elif entry is PLACES or (isinstance(entry, tuple) and entry[0] is PLACES):
                 shape = (2, 3) if entry is PLACES else entry[1:]
                 inputs[name] = RANDOM.integers(-3, 3, shape)
             elif entry is UNPOOL:

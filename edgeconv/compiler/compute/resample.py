@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tvm import te, tirx
+
+# Beyond as many taps, which antialiasing can have, a loop sums them.
+MAX_SPELLED_OUT = 4
 
 
 def resample_axis(
@@ -19,18 +24,40 @@ def resample_axis(
     outputs, taps = (int(size) for size in positions.shape)
     shape = [*data.shape[:axis], outputs, *data.shape[axis + 1 :]]
 
-    def element(*index: tirx.Var) -> tirx.PrimExpr:
-        at = index[axis]
-        terms = [
-            data(*index[:axis], positions(at, tap), *index[axis + 1 :]) * weights(at, tap)
-            for tap in range(taps)
-        ]
-        total = terms[0]
-        for term in terms[1:]:
-            total = total + term
+    def term(index: tuple[tirx.Var, ...], tap: Any) -> tirx.PrimExpr:
+        at = positions(index[axis], tap)
+        return data(*index[:axis], at, *index[axis + 1 :]) * weights(index[axis], tap)
+
+    def spelled_out(*index: tirx.Var) -> tirx.PrimExpr:
+        total = term(index, 0)
+        for tap in range(1, taps):
+            total = total + term(index, tap)
         return total
 
-    return te.compute(shape, element, name="resample")
+    def summed(*index: tirx.Var) -> tirx.PrimExpr:
+        tap = te.reduce_axis((0, taps), name="tap")
+        return te.sum(term(index, tap), axis=tap)
+
+    if taps > MAX_SPELLED_OUT:
+        return te.compute(shape, summed, name="resample")
+    return te.compute(shape, spelled_out, name="resample")
+
+
+def blank_outside(*arguments: Any) -> te.Tensor:
+    """Put a value where a position on any of some axes lies outside.
+
+    Args:
+        arguments: data of any shape; for each of the axes, a mask (its extent,) of what lies
+            outside; then the list of axes and the value.
+    """
+    data, *masks, axes, value = arguments
+    blank = tirx.const(value, data.dtype)
+
+    def element(*index: tirx.Var) -> tirx.PrimExpr:
+        outside = tirx.any(*(mask(index[axis]) for mask, axis in zip(masks, axes, strict=True)))
+        return tirx.if_then_else(outside, blank, data(*index))
+
+    return te.compute(data.shape, element, name="blank_outside")
 
 
 def take_axis(data: te.Tensor, positions: te.Tensor, axis: int) -> te.Tensor:

@@ -5,28 +5,17 @@ TVM's own converter is silently wrong for fractional scales and for antialiasing
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
-import numpy.typing as npt
 from tvm import relax
 
-from edgeconv.compiler.compute.resample import resample_axis, take_axis
-from edgeconv.compiler.importer.converter import Arguments, Converter
+from edgeconv.compiler.compute.resample import blank_outside, resample_axis, take_axis
+from edgeconv.compiler.importer.converter import Arguments, Converter, computed, dtype_of
 from edgeconv.compiler.importer.node import Node
+from edgeconv.compiler.importer.resize_tables import Resized, nearest, weighted
 
-# In float32, as ONNX Runtime computes them: rounding decides at which side of a tie one lands.
-Floats = npt.NDArray[np.float32]
 _COORDINATES = (
     *("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel"),
-    *("align_corners", "asymmetric"),
+    *("align_corners", "asymmetric", "tf_crop_and_resize"),
 )
-_ROUNDING: dict[str, Callable[[Floats], Floats]] = {
-    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
-    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
-    "floor": np.floor,
-    "ceil": np.ceil,
-}
 
 
 def _text(node: Node, name: str, default: str) -> str:
@@ -38,96 +27,98 @@ def _axes(node: Node) -> list[int]:
     return [axis % node.rank() for axis in node.attributes.get("axes", range(node.rank()))]
 
 
+def _given(node: Node, index: int) -> dict[int, float]:
+    """Return scales or sizes by axis."""
+    values = node.constant(index)
+    if values is None or not values.size:
+        return {}
+    return dict(zip(_axes(node), values.tolist(), strict=True))
+
+
 def _refuse(node: Node) -> str | None:
     mode = _text(node, "mode", "nearest")
+    coordinates = _text(node, "coordinate_transformation_mode", "half_pixel")
     if mode not in ("nearest", "linear", "cubic"):
         return f"mode {mode!r} is not supported"
-    if _text(node, "coordinate_transformation_mode", "half_pixel") not in _COORDINATES:
-        return "tf_crop_and_resize is not supported"
-    if node.attributes.get("antialias", 0):
-        return "antialias=1 is not supported"
-    if _text(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
-        return "keep_aspect_ratio_policy is not supported"
+    if coordinates not in _COORDINATES:
+        return f"coordinate_transformation_mode {coordinates!r} is not supported"
+    if node.attributes.get("antialias", 0) and mode == "nearest":
+        return "antialias=1 has no meaning for mode 'nearest'"
+    if mode != "nearest" and not node.dtype().startswith("float"):
+        return f"interpolation of {node.dtype()}: ONNX does not define how it rounds"
+    if coordinates == "tf_crop_and_resize" and _given(node, 2):
+        return "tf_crop_and_resize with scales, whose output size is not defined; give sizes"
     return None
 
 
 def _scale(node: Node, axis: int) -> float:
     """Return the scale of an axis, which the given scales decide before the sizes."""
-    scales = node.constant(2)
-    if scales is not None and scales.size:
-        return float(scales[_axes(node).index(axis)])
-    return node.shapes[node.outputs[0]][axis] / node.shape(0)[axis]
+    scales, sizes = _given(node, 2), _given(node, 3)
+    if scales:
+        return scales.get(axis, 1.0)
+    policy = _text(node, "keep_aspect_ratio_policy", "stretch")
+    if policy == "stretch":
+        return node.shapes[node.outputs[0]][axis] / node.shape(0)[axis]
+    if axis not in sizes:
+        return 1.0
+    ratios = [size / node.shape(0)[other] for other, size in sizes.items()]
+    return min(ratios) if policy == "not_larger" else max(ratios)
 
 
-def _source_positions(node: Node, axis: int) -> Floats:
-    """Return where each output lies along the input's axis."""
-    size, length = node.shape(0)[axis], node.shapes[node.outputs[0]][axis]
-    scale, half = np.float32(_scale(node, axis)), np.float32(0.5)
-    output = np.arange(length, dtype=np.float32)
-    mode = _text(node, "coordinate_transformation_mode", "half_pixel")
-    if mode == "align_corners":
-        last = np.float32(max(length - 1, 1))
-        return (output * np.float32(size - 1) / last).astype(np.float32)
-    if mode == "asymmetric":
-        return (output / scale).astype(np.float32)
-    if mode == "pytorch_half_pixel" and length == 1:
-        return np.zeros(1, np.float32)
-    shift = np.float32(0)
-    if mode == "half_pixel_symmetric":
-        shift = np.float32(size / 2 * (1 - length / (scale * size)))
-    return (shift + (output + half) / scale - half).astype(np.float32)
+def _region(node: Node, axis: int) -> tuple[float, float]:
+    """Return which part of an axis tf_crop_and_resize takes."""
+    region, axes = node.constant(1), _axes(node)
+    if region is None or not region.size or axis not in axes:
+        return 0.0, 1.0
+    place = axes.index(axis)
+    return float(region[place]), float(region[len(axes) + place])
 
 
-def _cubic_weights(fraction: Floats, a: float) -> Floats:
-    """Return Keys' cubic convolution weights of the four neighbours (Keys, 1981)."""
-    distance = np.abs(fraction[:, None] - np.array([-1.0, 0.0, 1.0, 2.0]))
-    near = (a + 2) * distance**3 - (a + 3) * distance**2 + 1
-    far = a * distance**3 - 5 * a * distance**2 + 8 * a * distance - 4 * a
-    weights: Floats = np.where(distance <= 1, near, far).astype(np.float32)
-    return weights
-
-
-def _taps(node: Node, axis: int) -> tuple[npt.NDArray[np.int32], Floats]:
-    """Return source positions and weights, (outputs, taps), of a linear or cubic axis."""
-    position = _source_positions(node, axis)
-    size = node.shape(0)[axis]
-    if _text(node, "mode", "nearest") == "linear":
-        position = np.clip(position, 0, size - 1)
-    base = np.floor(position)
-    fraction = position - base
-    if _text(node, "mode", "nearest") == "linear":
-        weights, offsets = np.stack([1 - fraction, fraction], 1), np.arange(2)
-    else:
-        weights = _cubic_weights(fraction, node.attributes.get("cubic_coeff_a", -0.75))
-        offsets = np.arange(-1, 3)
-    taps = base[:, None].astype(np.int64) + offsets
-    if node.attributes.get("exclude_outside", 0):
-        weights = np.where((taps >= 0) & (taps < size), weights, 0)
-        weights = weights / weights.sum(1, keepdims=True)
-    return np.clip(taps, 0, size - 1).astype(np.int32), weights
+def _resized(node: Node, axis: int) -> Resized:
+    return Resized(
+        size=node.shape(0)[axis],
+        length=node.shapes[node.outputs[0]][axis],
+        scale=_scale(node, axis),
+        coordinates=_text(node, "coordinate_transformation_mode", "half_pixel"),
+        region=_region(node, axis),
+    )
 
 
 def _convert(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
     result = arguments[0]
+    outside = {}
     for axis in range(node.rank()):
-        if node.shape(0)[axis] == node.shapes[node.outputs[0]][axis] and _scale(node, axis) == 1:
+        resized = _resized(node, axis)
+        if resized.is_identity:
             continue
-        if _text(node, "mode", "nearest") == "nearest":
-            rounding = _ROUNDING[_text(node, "nearest_mode", "round_prefer_floor")]
-            position = np.clip(rounding(_source_positions(node, axis)), 0, node.shape(0)[axis] - 1)
-            table = relax.const(position.astype(np.int32), "int32")
-            call = builder.call_te(take_axis, result, table, axis)
-        else:
-            positions, weights = _taps(node, axis)
-            call = builder.call_te(
-                resample_axis,
-                result,
-                relax.const(positions, "int32"),
-                relax.const(weights.astype(np.float32), "float32"),
-                axis,
-            )
-        result = builder.emit(call)
-    return result
+        result = builder.emit(_resample(builder, node, resized, result, axis))
+        beyond = resized.outside()
+        if beyond.any():
+            outside[axis] = relax.const(beyond)
+    if not outside:
+        return result
+    value = node.attributes.get("extrapolation_value", 0.0)
+    axes = list(outside)
+    return computed(builder, blank_outside, [result, *outside.values()], axes, value)
+
+
+def _resample(
+    builder: relax.BlockBuilder, node: Node, resized: Resized, data: relax.Expr, axis: int
+) -> relax.Expr:
+    """Return `data` resampled along one axis."""
+    mode = _text(node, "mode", "nearest")
+    if mode == "nearest":
+        table = nearest(resized, _text(node, "nearest_mode", "round_prefer_floor"))
+        return builder.call_te(take_axis, data, relax.const(table, "int32"), axis)
+    positions, weights = weighted(
+        resized,
+        cubic=node.attributes.get("cubic_coeff_a", -0.75) if mode == "cubic" else None,
+        antialias=bool(node.attributes.get("antialias", 0)),
+        exclude_outside=bool(node.attributes.get("exclude_outside", 0)),
+    )
+    dtype = dtype_of(data)
+    tables = relax.const(positions, "int32"), relax.const(weights.astype(dtype), dtype)
+    return builder.call_te(resample_axis, data, *tables, axis)
 
 
 CONVERTERS = {"Resize": Converter(_convert, _refuse, constants=(1, 2, 3))}

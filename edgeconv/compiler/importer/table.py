@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from edgeconv.compiler.importer import (
     activations,
+    grids,
     indexing,
     normalisations,
     padding,
     pools,
     products,
+    quantised_products,
     resize,
     tensors,
     windows,
@@ -33,7 +35,7 @@ _ELEMENTWISE_MORE = (
 )
 _OTHERS = (
     *("Softmax", "LogSoftmax", "Transpose", "Concat", "Sum", "Einsum"),
-    *("DepthToSpace", "SpaceToDepth", "GridSample"),
+    *("DepthToSpace", "SpaceToDepth"),
     *("ArgMax", "ArgMin"),
 )
 _REDUCTIONS = (
@@ -49,12 +51,14 @@ CONVERTERS: dict[str, Converter] = {
     **windows.CONVERTERS,
     **pools.CONVERTERS,
     **products.CONVERTERS,
+    **quantised_products.CONVERTERS,
     **normalisations.CONVERTERS,
     **activations.CONVERTERS,
     **tensors.CONVERTERS,
     **indexing.CONVERTERS,
     **padding.CONVERTERS,
     **resize.CONVERTERS,
+    **grids.CONVERTERS,
 }
 
 

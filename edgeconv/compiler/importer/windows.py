@@ -10,7 +10,7 @@ from edgeconv.compiler.compute.window import Window
 from edgeconv.compiler.importer.converter import Arguments, Converter, computed
 from edgeconv.compiler.importer.node import Node
 
-_CONV = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}
+CONVOLUTIONS = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}
 _CONV_TRANSPOSE = {
     1: relax.op.nn.conv1d_transpose,
     2: relax.op.nn.conv2d_transpose,
@@ -66,11 +66,13 @@ def relax_geometry(window: Window) -> dict[str, tuple[int, ...]]:
 def _kernel(node: Node) -> tuple[int, ...]:
     if "kernel_shape" in node.attributes:
         return tuple(node.attributes["kernel_shape"])
-    return tuple(node.shape(1)[2:])
+    weight = 3 if node.op == "QLinearConv" else 1
+    return tuple(node.shape(weight)[2:])
 
 
-def _refuse_conv(node: Node) -> str | None:
-    if node.rank() - 2 not in _CONV:
+def refuse_conv(node: Node) -> str | None:
+    """Refuse convolutions over too many axes, and windows that do not fit."""
+    if node.rank() - 2 not in CONVOLUTIONS:
         return f"{node.rank() - 2} spatial axes; 1, 2 or 3 are supported"
     return refuse_empty(node)
 
@@ -97,7 +99,7 @@ def refuse_empty(node: Node) -> str | None:
 def _convert_conv(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
     groups = node.attributes.get("group", 1)
     geometry = relax_geometry(window_of(node))
-    result = _CONV[node.rank() - 2](arguments[0], arguments[1], groups=groups, **geometry)
+    result = CONVOLUTIONS[node.rank() - 2](arguments[0], arguments[1], groups=groups, **geometry)
     return _with_bias(builder, node, arguments, result)
 
 
@@ -128,7 +130,10 @@ def _transposed_padding(node: Node) -> list[int]:
 def _refuse_transposed(node: Node) -> str | None:
     if node.rank() - 2 not in _CONV_TRANSPOSE:
         return f"{node.rank() - 2} spatial axes; 1, 2 or 3 are supported"
-    if any(size < 1 for size in node.shapes[node.outputs[0]]):
+    shape = node.shapes[node.outputs[0]]
+    if len(shape) != node.rank():
+        return "an output_shape smaller than the input: ONNX does not infer its shape"
+    if any(size < 1 for size in shape):
         return "the output is empty"
     if min(_transposed_padding(node)[: node.rank() - 2]) < 0:
         return "an output_shape that needs negative padding at the begin, which is not defined"
@@ -193,7 +198,7 @@ def _convert_col2im(builder: relax.BlockBuilder, node: Node, arguments: Argument
 
 
 CONVERTERS = {
-    "Conv": Converter(_convert_conv, _refuse_conv),
+    "Conv": Converter(_convert_conv, refuse_conv),
     "ConvTranspose": Converter(_convert_transposed, _refuse_transposed),
     "Col2Im": Converter(_convert_col2im, constants=(1, 2)),
 }

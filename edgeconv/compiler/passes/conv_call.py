@@ -138,7 +138,7 @@ class Transposed:
             data=self.data,
             weight_shape=tuple(weight.shape),
             weight=weight,
-            weight_expression=relax.const(weight, "float32"),
+            weight_expression=relax.const(weight),
             window=window,
             groups=self.groups,
             size=size,

@@ -104,7 +104,10 @@ def _fold_one(
 ) -> _Folded | None:
     if op_name(value) in CONVOLUTIONS:
         weight = constant_of(value.args[1])
-        return None if weight is None else _Folded(value, weight.astype(np.float64), None, ())
+        # Sums of integers are exact, and stay so.
+        if weight is None or weight.dtype != np.float32:
+            return None
+        return _Folded(value, weight.astype(np.float64), None, ())
     if op_name(value) not in ("relax.multiply", "relax.add"):
         return None
     for data, other in (value.args, value.args[::-1]):
