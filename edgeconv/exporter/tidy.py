@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 import onnx
+import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedModelError
 from edgeconv.exporter.functions import attach_functions, inlined
@@ -17,6 +18,7 @@ from edgeconv.exporter.shapes import complete
 from edgeconv.frontend.onnx_file import fix_shape
 from edgeconv.frontend.quiet import quiet
 
+_LARGEST_FILLED = 2**26
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -79,12 +81,18 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
     # The optimiser would inline them.
     del model.functions[:]
     with quiet():
-        # Left alone by default, to keep files small; but paddings and shapes are made with it.
+        # Left alone by default, to keep files small; but paddings and shapes are made with it,
+        # and the weights of models whose weights do not matter.
         optimizer.fold_constants(
-            model, should_fold=lambda node: node.op_type == "ConstantOfShape" or None
+            model, should_fold=_fills_a_tensor, output_size_limit=_LARGEST_FILLED
         )
+        optimizer.fold_constants(model, should_fold=lambda node: _fills_a_tensor(node) or None)
         folded: onnx.ModelProto = optimizer.optimize(model)
     return folded
+
+
+def _fills_a_tensor(node: ir.Node) -> bool:
+    return node.op_type == "ConstantOfShape"
 
 
 def _evaluate_several(model: onnx.ModelProto) -> bool:

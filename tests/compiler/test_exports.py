@@ -186,3 +186,13 @@ def test_minus_one_is_an_open_size(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"x=\(\?,3\)"):
         edgeconv.export(path)
     assert edgeconv.export(path, input_shapes={"x": (4, 3)}).golden[0].outputs["y"].shape == (4, 3)
+
+
+def test_large_weights_that_one_number_fills(tmp_path: Path) -> None:
+    text = """net (float[2, 600] x) => (float[2, 600] y) {
+        w = ConstantOfShape<value = float[1] {0.01}>(square)
+        y = Gemm(x, w, b)
+    }"""
+    constants = {"square": np.int64([600, 600]), "b": weights(600)}
+    artifact = compiled(write(tmp_path / "filled.onnx", 9, text, constants))
+    assert artifact.manifest.memory.weights_bytes >= 600 * 600 * 4
