@@ -182,7 +182,8 @@ def test_pooling(
 def test_grid_sample(
     mode: str, padding: str, align_corners: int, size: tuple[int, ...], seed: int
 ) -> None:
-    x, grid = normal(seed, (2, 3, *size)), normal(seed + 1, (2, 3, 4, 2))
+    # Some places are far outside, where reflections turn many times.
+    x, grid = normal(seed, (2, 3, *size)), normal(seed + 1, (2, 3, 4, 2)) * (1 + seed % 10)
     attributes = {"mode": mode, "padding_mode": padding, "align_corners": align_corners}
     check("GridSample", {"x": x, "grid": grid}, order=("x", "grid"), **attributes)
 

@@ -44,8 +44,8 @@ def grid_sample(
                 place = ((given + 1.0) * float(extent) - 1.0) * 0.5
             if mode == "nearest":
                 place = tirx.nearbyint(place)
-            if mode != "cubic":
-                # Cubic interpolation takes the places of its neighbours, moved one by one.
+            if not (mode == "cubic" and padding == "border"):
+                # There, neighbours move one by one, and some may lie inside.
                 place = _moved(place, extent, padding, align_corners)
             # So far outside everything is zero. The bound also stops what is not a number.
             far = tirx.const(float(extent + 4), dtype)
