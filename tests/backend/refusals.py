@@ -109,6 +109,34 @@ REFUSALS = (
         tfidfvectorizer_.*
         """,
     ),
+    Refusal(
+        "tensors without elements, for which there is nothing to compile",
+        "no elements",
+        r"""
+        reshape_allowzero_reordered
+        slice_start_out_of_bounds
+        split_zero_size_.*
+        """,
+    ),
+    Refusal(
+        "recurrent layers and branches, outside the project's scope so far",
+        r"\((GRU|If|LSTM|RNN)\): no converter",
+        r"""
+        gru_.*
+        if
+        lstm_.*
+        rnn_seq_length
+        simple_rnn_.*
+        """,
+    ),
+    Refusal(
+        "region pooling and key-value caches, which have no converter yet",
+        r"\((RoiAlign|TensorScatter)\): no converter",
+        r"""
+        roialign_.*
+        tensorscatter.*
+        """,
+    ),
 )
 
 # Where PyTorch, ONNX Runtime and edgeconv agree on another result than the standard's example.
@@ -165,14 +193,11 @@ UNFINISHED = Refusal(
     dynamicquantizelinear.*
     Embedding.*
     eyelike_.*
-    gru_.*
     hammingwindow.*
     hannwindow.*
     hardmax_.*
-    if
     isinf_(negative|positive)
     linear_attention_.*
-    lstm_.*
     melweightmatrix
     mish
     mod_float_edge_cases_.*
@@ -183,18 +208,10 @@ UNFINISHED = Refusal(
     range_(?!bfloat).*
     reduce_.*_empty_set.*
     reduce_(max|min)_bool_inputs
-    reshape_allowzero_reordered
-    rnn_seq_length
-    roialign_.*
     shape_start_greater_than_end
-    simple_rnn_.*
     sinh.*
     size.*
-    slice_start_out_of_bounds
-    spacetodepth_crd_mode_example
-    split_zero_size_.*
     stft.*
-    tensorscatter.*
     top_k.*
     training_dropout_zero_ratio_mask
     tri[lu].*

@@ -35,7 +35,7 @@ _ELEMENTWISE_MORE = (
 )
 _OTHERS = (
     *("Softmax", "LogSoftmax", "Transpose", "Concat", "Sum", "Einsum"),
-    *("DepthToSpace", "SpaceToDepth"),
+    "DepthToSpace",
     *("ArgMax", "ArgMin"),
 )
 _REDUCTIONS = (

@@ -37,7 +37,22 @@ def _convert_split(
     ]
 
 
+def _convert_space_to_depth(
+    builder: relax.BlockBuilder, node: Node, arguments: Arguments
+) -> relax.Expr:
+    """Blocks of pixels become channels, outermost ("DCR", the default) or innermost ("CRD")."""
+    batch, channels, height, width = node.shape(0)
+    block = node.attributes["blocksize"]
+    split = (batch, channels, height // block, block, width // block, block)
+    innermost = node.attributes.get("mode", b"DCR") in (b"CRD", "CRD")
+    order = [0, 1, 3, 5, 2, 4] if innermost else [0, 3, 5, 1, 2, 4]
+    blocks = builder.emit(relax.op.reshape(arguments[0], split))
+    moved = builder.emit(relax.op.permute_dims(blocks, order))
+    return relax.op.reshape(moved, node.shapes[node.outputs[0]])
+
+
 CONVERTERS = {
+    "SpaceToDepth": Converter(_convert_space_to_depth),
     "Split": Converter(_convert_split, constants=(1,)),
     "Reshape": Converter(_convert_reshape, constants=(1,)),
     "Flatten": Converter(_convert_reshape),
