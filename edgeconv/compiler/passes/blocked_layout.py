@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import gcd, prod
 
 import tvm
@@ -233,10 +234,16 @@ class _Layout:
         block = channel_block(conv.out_channels, self.machine)
         data = self._conv_input(conv)
         counts = tile_counts(-(-conv.out_channels // block) // conv.groups)
-        tile = register_tile(conv.size[-1], counts, block, self.machine)
+        choose = partial(
+            register_tile,
+            counts=counts,
+            machine=self.machine,
+            block=block,
+            in_block=shape_of(data)[-1],
+        )
+        tile = choose(conv.size[-1])
         if conv.is_pointwise:
-            pixels = prod(conv.size)
-            row_tile = register_tile(pixels, counts, block, self.machine, whole=True)
+            row_tile = choose(prod(conv.size), whole=True)
             if row_tile.cost <= tile.cost:
                 return self._pointwise(conv, data, block, row_tile.blocks), block
         columns = round_up(conv.size[-1], tile.columns)

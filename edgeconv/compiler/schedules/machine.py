@@ -78,14 +78,21 @@ def _fits(columns: int, vectors: int, machine: Machine) -> bool:
     return accumulators + inputs + vectors + 1 <= machine.registers
 
 
-def _cost(columns: int, vectors: int, machine: Machine) -> float:
+def _cost(columns: int, vectors: int, in_block: int, machine: Machine) -> float:
     """Issue slots of one reduction step, relative to the outputs that it feeds."""
-    loads = vectors + (columns / machine.lanes if machine.lane_fma else columns)
+    per_load = machine.lanes if machine.lane_fma and in_block > 1 else 1
+    loads = vectors + columns / per_load
     return max(columns * vectors, FMA_LATENCY_SLOTS) + LOAD_COST * loads
 
 
 def register_tile(
-    width: int, counts: Iterable[int], block: int, machine: Machine, *, whole: bool = False
+    width: int,
+    counts: Iterable[int],
+    machine: Machine,
+    *,
+    block: int,
+    in_block: int,
+    whole: bool = False,
 ) -> RegisterTile:
     """Choose the tile for an output of `width` columns.
 
@@ -95,8 +102,9 @@ def register_tile(
     Args:
         width: columns of the output.
         counts: numbers of channel blocks that a tile may have.
-        block: channels of a block.
         machine: for which core.
+        block: channels of a block of the output.
+        in_block: channels of a block of the input; single ones are loaded one by one.
         whole: whether tiles may not reach beyond `width`.
     """
     per_block = -(-block // machine.lanes)
@@ -104,7 +112,9 @@ def register_tile(
         RegisterTile(
             columns,
             count,
-            -(-width // columns) * _cost(columns, count * per_block, machine) / (width * count),
+            -(-width // columns)
+            * _cost(columns, count * per_block, in_block, machine)
+            / (width * count),
         )
         for count in counts
         for columns in range(1, min(width, MAX_COLUMNS) + 1)

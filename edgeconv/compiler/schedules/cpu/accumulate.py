@@ -34,9 +34,14 @@ def accumulate(
         machine: for which core.
     """
     steps = largest_divisor(extent(sch, channel), UNROLL)
-    outer, inner = sch.split(channel, [None, steps])
+    if taps and in_block(sch, block) == 1 and extent(sch, taps[-1]) > steps:
+        # Windows of neighbouring columns overlap: what one tap loads, another takes again.
+        *taps, inner = taps
+        outer = channel
+    else:
+        outer, inner = sch.split(channel, [None, steps])
     sch.reorder(*taps, outer, inner, *tile)
-    if machine.lane_fma and steps == _in_block(sch, block) == machine.lanes:
+    if machine.lane_fma and steps == in_block(sch, block) == machine.lanes:
         _load_vectors(sch, block, outer)
     vectorize_unroll(sch, [inner, *tile])
     depth = len(sch.get_loops(block)) - len(taps) - len(tile) - 2
@@ -56,7 +61,8 @@ def weight_bytes(sch: s_tir.Schedule, block: object) -> int:
     return prod(int(size) for size in weight.shape[1:]) * 4
 
 
-def _in_block(sch: s_tir.Schedule, block: object) -> int:
+def in_block(sch: s_tir.Schedule, block: object) -> int:
+    """Return the channels per block of the input."""
     return int(sch.get(block).reads[0].source.shape[-1])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tvm import s_tir
 
-from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
+from edgeconv.compiler.schedules.cpu.accumulate import accumulate, in_block, tile_blocks
 from edgeconv.compiler.schedules.cpu.common import (
     attach_epilogue,
     extent,
@@ -26,7 +26,9 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     crop = sch.get_loops(sch.get_sblock("crop"))
     width, block = extent(sch, crop[-2]), extent(sch, crop[-1])
     conv = sch.get_sblock(ANCHOR)
-    tile = register_tile(width, [tile_blocks(sch, conv)], block, machine)
+    tile = register_tile(
+        width, [tile_blocks(sch, conv)], machine, block=block, in_block=in_block(sch, conv)
+    )
     store = attach_epilogue(sch, ANCHOR)
     conv = sch.get_sblock(ANCHOR)
     work = total_work(sch, conv)

@@ -8,7 +8,12 @@ from __future__ import annotations
 from tvm import s_tir, tirx
 
 from edgeconv.compiler.compute.layout import flat_index
-from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks, weight_bytes
+from edgeconv.compiler.schedules.cpu.accumulate import (
+    accumulate,
+    in_block,
+    tile_blocks,
+    weight_bytes,
+)
 from edgeconv.compiler.schedules.cpu.blocking import chunk_length
 from edgeconv.compiler.schedules.cpu.common import (
     attach_epilogue,
@@ -28,7 +33,9 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     work = total_work(sch, product)
     *_, pixels, lanes, channels = (extent(sch, loop) for loop in sch.get_loops(product))
     blocks = tile_blocks(sch, product)
-    tile = register_tile(pixels, [blocks], lanes, machine, whole=True)
+    tile = register_tile(
+        pixels, [blocks], machine, block=lanes, in_block=in_block(sch, product), whole=True
+    )
     store = attach_epilogue(sch, ANCHOR)
 
     _in_one_row(sch, store)
