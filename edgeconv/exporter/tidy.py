@@ -75,19 +75,29 @@ def infer(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
 
 
 def fold(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Compute what depends on constants and shapes only."""
+    """Compute what depends on constants and shapes only.
+
+    Raises:
+        UnsupportedModelError: the model holds what the optimiser cannot read.
+    """
     from onnxscript import optimizer
 
     # The optimiser would inline them.
     del model.functions[:]
-    with quiet():
-        # Left alone by default, to keep files small; but paddings and shapes are made with it,
-        # and the weights of models whose weights do not matter.
-        optimizer.fold_constants(
-            model, should_fold=_fills_a_tensor, output_size_limit=_LARGEST_FILLED
-        )
-        optimizer.fold_constants(model, should_fold=lambda node: _fills_a_tensor(node) or None)
-        folded: onnx.ModelProto = optimizer.optimize(model)
+    try:
+        with quiet():
+            # Left alone by default, to keep files small; but paddings and shapes are made with
+            # it, and the weights of models whose weights do not matter.
+            optimizer.fold_constants(
+                model, should_fold=_fills_a_tensor, output_size_limit=_LARGEST_FILLED
+            )
+            optimizer.fold_constants(model, should_fold=lambda node: _fills_a_tensor(node) or None)
+            folded: onnx.ModelProto = optimizer.optimize(model)
+    except Exception as error:
+        # The optimiser's exceptions have no common class.
+        raise UnsupportedModelError(
+            f"the ONNX model cannot be simplified ({error}); export it again"
+        ) from error
     return folded
 
 

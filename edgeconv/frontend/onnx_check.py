@@ -37,7 +37,8 @@ def check_structure(model: onnx.ModelProto, where: str) -> None:
 
     Raises:
         UnsupportedModelError: two versions of one operator set, no inputs or outputs, an output
-            named twice, a loop, or functions that expand to too many nodes.
+            named twice, a loop, an attribute without value, or functions that expand to too many
+            nodes.
     """
     domains = Counter(opset.domain.removeprefix("ai.onnx") for opset in model.opset_import)
     for domain, count in domains.items():
@@ -58,6 +59,12 @@ def check_structure(model: onnx.ModelProto, where: str) -> None:
             raise UnsupportedModelError(
                 f"{where}: {node.op_type} {node.name}: edgeconv compiles no loops, since their "
                 "number of turns may depend on the data; export the network unrolled"
+            )
+    for attribute in messages(model.graph, onnx.AttributeProto):
+        if attribute.ref_attr_name:
+            raise UnsupportedModelError(
+                f"{where}: the attribute {attribute.name} refers to one of a function, outside of "
+                "any; export the file again"
             )
     _check_functions(model, where)
 

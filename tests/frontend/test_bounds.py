@@ -144,6 +144,13 @@ def test_huge_inputs_are_refused(tmp_path, shape) -> None:
         load_source(path)
 
 
+def test_an_attribute_of_no_function_is_refused(tmp_path) -> None:
+    content = model([node("Softmax", ["x"], ["y"], axis=0)])
+    content.graph.node[0].attribute[0].ref_attr_name = "axis"
+    with pytest.raises(UnsupportedModelError, match="axis refers to one of a function"):
+        load_source(save(tmp_path, content))
+
+
 def test_outputs_of_one_name_or_none_are_refused(tmp_path) -> None:
     content = model([node("Relu", ["x"], ["y"])])
     content.graph.output.append(content.graph.output[0])

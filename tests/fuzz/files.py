@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -63,8 +64,9 @@ def _lines(worker: "subprocess.Popen[str]") -> Iterator[str]:
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def read(stream: IO[str]) -> None:
-        for line in stream:
-            lines.put(line)
+        with suppress(ValueError):  # closed, since the time is over
+            for line in stream:
+                lines.put(line)
         lines.put("")
 
     threading.Thread(target=read, args=(worker.stdout,), daemon=True).start()
