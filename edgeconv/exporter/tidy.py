@@ -50,7 +50,7 @@ def tidy(
     _refuse_shapes(plain, origin)
     try:
         onnx.checker.check_model(plain, full_check=True)
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise UnsupportedModelError(f"{origin}: the ONNX model is not valid: {error}") from error
     return plain
 
