@@ -69,16 +69,26 @@ class PreparedModel(BackendRep):
 
     def _program(self, arrays: dict[str, Any]) -> tuple[Model, list[str]]:
         """Return the program for inputs like these, and the inputs that it still takes."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        # An empty input says nothing but its type.
+        empty = {name for name, value in arrays.items() if np.size(value) == 0}
+        for name in empty:
+            _fix_input(model, name, arrays[name])
+        given = {name: value for name, value in arrays.items() if name not in empty}
         with TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
-            path.write_bytes(self._model.SerializeToString())
-            source = load_source(path, example_inputs=arrays)
+            path.write_bytes(model.SerializeToString())
+            source = load_source(path, example_inputs=given)
         assert source.onnx is not None
         source.onnx.CopyFrom(raised(inlined(source.onnx), source.origin))
         settings = setting_inputs(source.onnx)
-        key = tuple(
-            array.tobytes() if name in settings else (array.shape, array.dtype.str)
-            for name, array in source.example_inputs.items()
+        key = (
+            tuple(arrays[name].dtype.str for name in sorted(empty)),
+            tuple(
+                array.tobytes() if name in settings else (array.shape, array.dtype.str)
+                for name, array in source.example_inputs.items()
+            ),
         )
         if key not in self._programs:
             for name in settings:

@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedModelError
+from edgeconv.exporter.definitions import fill_defaults, spell_out
 from edgeconv.exporter.functions import attach_functions, inlined
 from edgeconv.exporter.opset import opset_of, raised
 from edgeconv.exporter.shapes import complete
@@ -38,9 +39,12 @@ def tidy(
     plain.CopyFrom(model)
     for value in plain.graph.input:
         fix_shape(value, example_inputs[value.name].shape)
-    plain = fold(infer(raised(inlined(plain), origin), origin))
+    plain = raised(inlined(plain), origin)
+    fill_defaults(plain)
+    plain = fold(infer(plain, origin))
     while _evaluate_several(plain):
         plain = fold(infer(plain, origin))
+    plain = _spelled_out(infer(plain, origin), origin)
     _name(plain)
     _order_constants(plain.graph)
     _strip(plain)
@@ -69,9 +73,14 @@ def infer(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         while complete(inferred):
             inferred = onnx.shape_inference.infer_shapes(inferred, strict_mode=True, data_prop=True)
-        return inferred
     except onnx.shape_inference.InferenceError as error:
         raise UnsupportedModelError(f"{origin}: the shapes do not fit: {error}") from error
+    # Inference looks at nodes only; folding leaves outputs that are constants.
+    constants = {tensor.name: tensor for tensor in inferred.graph.initializer}
+    for value in inferred.graph.output:
+        if value.name in constants:
+            fix_shape(value, tuple(constants[value.name].dims))
+    return inferred
 
 
 def fold(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -129,6 +138,24 @@ def _evaluate_several(model: onnx.ModelProto) -> bool:
         )
         graph.node.remove(node)
     return bool(nodes)
+
+
+def _spelled_out(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
+    """Replace operators whose shape ONNX cannot infer by their definition, where they have one."""
+    known = _known(model)
+
+    def is_open(node: onnx.NodeProto) -> bool:
+        return any(name and name not in known for name in node.output)
+
+    if not any(map(is_open, model.graph.node)):
+        return model
+    plain, owners = spell_out(model, is_open)
+    return fold(infer(plain, origin)) if owners else model
+
+
+def _known(model: onnx.ModelProto) -> set[str]:
+    """Return the names of the values whose shape is known."""
+    return {value.name for value in [*model.graph.value_info, *model.graph.output] if _fixed(value)}
 
 
 def _refuse_shapes(model: onnx.ModelProto, origin: str) -> None:

@@ -25,14 +25,14 @@ def test_every_refused_node_is_named_before_compiling(monkeypatch: pytest.Monkey
     nodes = [
         helper.make_node("Relu", ["x"], ["a"], name="fine"),
         helper.make_node("Det", ["a"], ["b"], name="first"),
-        helper.make_node("Hardmax", ["b"], ["y"], name="second"),
+        helper.make_node("RandomNormalLike", ["b"], ["y"], name="second"),
     ]
     with pytest.raises(UnsupportedModelError) as error:
         compile_model(graph_model(nodes, {"x": X}, ["y"]), {"x": X})
     message = str(error.value)
     assert "2 of 3 operators" in message
     assert "first (Det)" in message
-    assert "second (Hardmax)" in message
+    assert "second (RandomNormalLike)" in message
     assert "fine" not in message
 
 

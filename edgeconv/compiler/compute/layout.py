@@ -77,7 +77,8 @@ def pad_spatial(
 
 def copy(data: te.Tensor) -> te.Tensor:
     """The same tensor in memory of its own."""
-    return te.compute(data.shape, data, name="copy")
+    # A tensor as its own element does not work for scalars.
+    return te.compute(data.shape, lambda *index: data[index] if index else data(), name="copy")
 
 
 def interleave(*arguments: Any) -> te.Tensor:

@@ -64,3 +64,8 @@ class Node:
     def dtype(self, index: int = 0) -> str:
         """Return the element type of input `index`."""
         return self.dtypes[self.inputs[index]]
+
+    def text(self, name: str, default: str) -> str:
+        """Return an attribute that is a string."""
+        value = self.attributes.get(name, default)
+        return value.decode() if isinstance(value, bytes) else str(value)

@@ -14,10 +14,10 @@ from onnx import numpy_helper
 from tvm import relax
 
 from edgeconv.compiler.graph import Graph, Value
-from edgeconv.compiler.importer.functions import spell_out
 from edgeconv.compiler.importer.node import Node
 from edgeconv.compiler.importer.table import find_converter
 from edgeconv.errors import UnsupportedModelError
+from edgeconv.exporter.definitions import spell_out
 from edgeconv.exporter.opset import opset_of
 from edgeconv.exporter.tidy import fold, infer
 from edgeconv.ops import find, op_name
@@ -46,7 +46,7 @@ def _read(model: onnx.ModelProto) -> _Read:
 
     Raises UnsupportedModelError where shapes do not fit.
     """
-    plain, owners = spell_out(model)
+    plain, owners = spell_out(model, lambda node: find_converter(op_name(node)) is None)
     if owners:
         plain = fold(infer(plain, model.graph.name))
     plain = infer(plain, model.graph.name)
@@ -91,6 +91,7 @@ def import_onnx(model: onnx.ModelProto) -> Graph:
     Raises:
         UnsupportedModelError: naming every node that is not supported, and why.
     """
+    _refuse_empty(model)
     read = _read(model)
     refused = [(node, reason) for node in read.nodes if (reason := _refusal(node)) is not None]
     if refused:
@@ -102,12 +103,21 @@ def import_onnx(model: onnx.ModelProto) -> Graph:
     return _Builder(model, read).build()
 
 
+def _refuse_empty(model: onnx.ModelProto) -> None:
+    for info in (*model.graph.input, *model.graph.output):
+        if 0 in _shape(info):
+            raise UnsupportedModelError(f"{info.name} is empty: its shape is {_shape(info)}")
+
+
 def _refusal(node: Node) -> str | None:
     converter = find_converter(node.op)
     if converter is None:
         return "no converter for this operator"
-    if any(name and not _is_static(node.shapes.get(name)) for name in node.inputs_computed()):
-        return "the shape of an input is not known; give --input-shape or simplify the model"
+    for name in (*node.inputs_computed(), *filter(None, node.outputs)):
+        if 0 in node.shapes.get(name, ()):
+            return f"{name} is empty: its shape is {node.shapes[name]}"
+        if not _is_static(node.shapes.get(name)):
+            return f"the shape of {name} is not known; give --input-shape or simplify the model"
     for name in filter(None, (*node.inputs, *node.outputs)):
         if node.dtypes.get(name) not in DTYPES:
             return f"elements of type {node.dtypes.get(name)} are not supported"
@@ -127,6 +137,17 @@ def _shape(info: onnx.ValueInfoProto) -> tuple[int, ...]:
         dimension.dim_value if dimension.HasField("dim_value") else -1
         for dimension in info.type.tensor_type.shape.dim
     )
+
+
+def _check_type(node: Node, name: str, variable: relax.Var) -> None:
+    """Refuse a result that is not what ONNX says: the operator was converted for something else."""
+    got = tuple(int(size) for size in variable.ty.shape), str(variable.ty.dtype)
+    want = node.shapes[name], node.dtypes[name]
+    if got != want:
+        raise UnsupportedModelError(
+            f"{node.layer} ({node.op}): {name} must be {want[1]} {want[0]}, but converting the "
+            f"operator gives {got[1]} {got[0]}; its attributes or types are not supported"
+        )
 
 
 def _dtype(element_type: int) -> str:
@@ -211,13 +232,20 @@ class _Builder:
         assert converter is not None, "the others are refused before"
         self._builder.prefix = self._variable_name(f"{node.outputs[0]}_part")
         self._builder.emitted.clear()
-        result = converter.convert(self._builder, node, arguments)
+        try:
+            result = converter.convert(self._builder, node, arguments)
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+            # What TVM raises for types and attributes that an operator of its own does not take.
+            raise UnsupportedModelError(
+                f"{node.layer} ({node.op}) cannot be converted: {str(error).splitlines()[-1]}"
+            ) from error
         # An operator may have more results than the node asks for.
         results = self._unpacked(result)[: len(node.outputs)]
         for name, expression in zip(node.outputs, results, strict=True):
             if name not in self._read:
                 continue
             variable = self._builder.emit(expression, self._variable_name(name))
+            _check_type(node, name, variable)
             self._record(variable, name)
         op = find(node.op)
         for variable in self._builder.emitted:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx
 
-from edgeconv.compiler.importer.functions import spell_out
 from edgeconv.compiler.importer.table import find_converter
+from edgeconv.exporter.definitions import spell_out
 from edgeconv.ops import op_name
 
 # These read the shape of their input, not its values.
@@ -15,7 +15,7 @@ _SHAPE_READERS = frozenset(["Shape", "Size"])
 def setting_inputs(model: onnx.ModelProto) -> set[str]:
     """Return the graph inputs whose values reach an input that a converter needs constant."""
     needed: set[str] = set()
-    plain, _ = spell_out(model)
+    plain, _ = spell_out(model, lambda node: find_converter(op_name(node)) is None)
     for node in reversed(plain.graph.node):
         if needed.intersection(node.output):
             if node.op_type not in _SHAPE_READERS:

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from edgeconv.compiler.importer import (
     activations,
+    constants,
+    elementwise,
     grids,
     indexing,
     normalisations,
+    ordering,
     padding,
     pools,
     products,
     quantised_products,
+    quantization,
+    reductions,
     resize,
     tensors,
     windows,
@@ -23,42 +28,39 @@ from edgeconv.compiler.importer.converter import Converter, trusted
 from edgeconv.ops import find
 
 _ELEMENTWISE = (
-    *("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max"),
-    *("Abs", "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Floor", "Ceil", "Erf", "Tanh"),
-    *("Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Sigmoid", "HardSigmoid", "Softplus", "Gelu"),
-    *("Mish", "Softsign"),
-)
-_ELEMENTWISE_MORE = (
-    *("Sign", "Round", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan"),
-    *("ThresholdedRelu", "Shrink", "Mean", "Where", "Cast", "Not", "And", "Or", "Xor"),
-    *("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "IsNaN", "IsInf", "Mod"),
+    *("Add", "Sub", "Mul", "Div", "Mean", "Where", "Cast"),
+    *("Abs", "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Floor", "Ceil", "Round", "Sign"),
+    *("Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Tanh", "Erf"),
+    *("Relu", "LeakyRelu", "PRelu", "Sigmoid", "Softplus", "Gelu"),
+    *("Softsign", "ThresholdedRelu", "Shrink"),
+    *("Not", "And", "Or", "Xor", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"),
+    "IsNaN",
 )
 _OTHERS = (
-    *("Softmax", "LogSoftmax", "Transpose", "Concat", "Sum", "Einsum"),
+    *("Softmax", "LogSoftmax", "Transpose", "Concat", "Einsum", "ArgMax", "ArgMin"),
     "DepthToSpace",
-    *("ArgMax", "ArgMin"),
-)
-_REDUCTIONS = (
-    *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"),
-    *("ReduceSumSquare", "ReduceLogSumExp", "ReduceLogSum"),
 )
 
 CONVERTERS: dict[str, Converter] = {
-    **{op: trusted(op) for op in (*_ELEMENTWISE, *_ELEMENTWISE_MORE, *_OTHERS)},
-    **{op: trusted(op, constants=(1,)) for op in _REDUCTIONS},
+    **{op: trusted(op) for op in (*_ELEMENTWISE, *_OTHERS)},
     "Expand": trusted("Expand", constants=(1,)),
     "Tile": trusted("Tile", constants=(1,)),
-    **windows.CONVERTERS,
+    **activations.CONVERTERS,
+    **constants.CONVERTERS,
+    **elementwise.CONVERTERS,
+    **grids.CONVERTERS,
+    **indexing.CONVERTERS,
+    **normalisations.CONVERTERS,
+    **ordering.CONVERTERS,
+    **padding.CONVERTERS,
     **pools.CONVERTERS,
     **products.CONVERTERS,
     **quantised_products.CONVERTERS,
-    **normalisations.CONVERTERS,
-    **activations.CONVERTERS,
-    **tensors.CONVERTERS,
-    **indexing.CONVERTERS,
-    **padding.CONVERTERS,
+    **quantization.CONVERTERS,
+    **reductions.CONVERTERS,
     **resize.CONVERTERS,
-    **grids.CONVERTERS,
+    **tensors.CONVERTERS,
+    **windows.CONVERTERS,
 }
 
 

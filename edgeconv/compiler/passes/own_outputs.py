@@ -9,6 +9,7 @@ from edgeconv.compiler.graph import Graph
 from edgeconv.compiler.passes.legalize import ALIASING
 from edgeconv.compiler.passes.rewriting import (
     bindings_of,
+    constant_of,
     op_name,
     output_tuple,
     rebuild,
@@ -19,10 +20,15 @@ from edgeconv.compiler.passes.rewriting import (
 def own_outputs(graph: Graph) -> Graph:
     """Copy outputs that are an input, a constant or another output under another name."""
     bindings = [(v, value) for v, value in bindings_of(graph.main) if not _is_tuple(value)]
-    owners = {parameter.name: parameter.name for parameter in graph.main.params}
+    owners: dict[str, str | None] = {
+        parameter.name: parameter.name for parameter in graph.main.params
+    }
     for var, value in bindings:
         source = value.args[0] if op_name(value) in ALIASING else value
-        owners[var.name] = owners[source.name] if isinstance(source, relax.Var) else var.name
+        if isinstance(source, relax.Var):
+            owners[var.name] = owners[source.name]
+        else:
+            owners[var.name] = None if constant_of(source) is not None else var.name
     taken = {parameter.name for parameter in graph.main.params}
 
     def body(builder: relax.BlockBuilder) -> list[relax.Expr]:

@@ -1,25 +1,26 @@
-"""Operators without a converter, spelled out by the standard's own definition of them.
+"""Operators spelled out by the standard's own definition of them.
 
 The schema of many ONNX operators holds a body of simpler operators, which says what they compute.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import onnx
 from onnx import defs, helper, inliner, shape_inference
 
-from edgeconv.compiler.importer.table import find_converter
 from edgeconv.errors import UnsupportedModelError
-from edgeconv.ops import op_name
+
+Wanted = Callable[[onnx.NodeProto], bool]
 
 
-def spell_out(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
-    """Replace every operator that has a body but no converter by its body.
+def spell_out(model: onnx.ModelProto, wanted: Wanted) -> tuple[onnx.ModelProto, dict[str, str]]:
+    """Replace every operator that is `wanted` spelled out and has a body by its body.
 
     Args:
         model: a checked model; stays as it is.
+        wanted: which nodes to replace; all of one operator go together.
 
     Returns:
         A model in which every node has a name and no shape of a new value is inferred yet, and by
@@ -33,11 +34,9 @@ def spell_out(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
     for number, node in enumerate(plain.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
     owners: dict[str, str] = {}
-    while selected := _with_body(plain):
+    while selected := _with_body(plain, wanted):
         outer = list(plain.graph.node)
-        for node in plain.graph.node:
-            if (node.domain, node.op_type) in selected:
-                _fill_defaults(node, plain)
+        fill_defaults(plain)
         # Some bodies depend on the types of the inputs; the inliner looks up constants there too.
         plain.graph.value_info.extend(
             helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
@@ -55,14 +54,12 @@ def spell_out(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
     return plain, owners
 
 
-def _with_body(model: onnx.ModelProto) -> list[tuple[str, str]]:
+def _with_body(model: onnx.ModelProto, wanted: Wanted) -> list[tuple[str, str]]:
     """Return (domain, name) of the operators to be replaced."""
     versions = {opset.domain: opset.version for opset in model.opset_import}
-    operators = {(node.domain, node.op_type): op_name(node) for node in model.graph.node}
+    operators = {(node.domain, node.op_type) for node in model.graph.node if wanted(node)}
     return sorted(
-        (domain, op)
-        for (domain, op), name in operators.items()
-        if not find_converter(name) and _has_body(op, domain, versions.get(domain, 1))
+        (domain, op) for domain, op in operators if _has_body(op, domain, versions.get(domain, 1))
     )
 
 
@@ -76,14 +73,18 @@ def _has_body(op: str, domain: str, version: int) -> bool:
     return any(getattr(schema, kind) for kind in kinds)
 
 
-def _fill_defaults(node: onnx.NodeProto, model: onnx.ModelProto) -> None:
-    """Add attributes that were left out: the inliner does not know their defaults."""
-    given = {attribute.name for attribute in node.attribute}
-    version = {o.domain: o.version for o in model.opset_import}.get(node.domain, 1)
-    schema = defs.get_schema(node.op_type, version, node.domain)
-    for name, attribute in schema.attributes.items():
-        if name not in given and attribute.default_value.type:
-            node.attribute.append(attribute.default_value)
+def fill_defaults(model: onnx.ModelProto) -> None:
+    """Add attributes that were left out to operators with a body, which lacks their defaults."""
+    versions = {opset.domain: opset.version for opset in model.opset_import}
+    for node in model.graph.node:
+        version = versions.get(node.domain, 1)
+        if not _has_body(node.op_type, node.domain, version):
+            continue
+        given = {attribute.name for attribute in node.attribute}
+        schema = defs.get_schema(node.op_type, version, node.domain)
+        for name, attribute in schema.attributes.items():
+            if name not in given and attribute.default_value.type:
+                node.attribute.append(attribute.default_value)
 
 
 def _name(model: onnx.ModelProto, outer: list[onnx.NodeProto]) -> Mapping[str, str]:
