@@ -72,7 +72,7 @@ class PreparedModel(BackendRep):
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
         # An empty input says nothing but its type.
-        empty = {name for name, value in arrays.items() if np.size(value) == 0}
+        empty = {name for name, value in arrays.items() if _is_empty(value)}
         for name in empty:
             _fix_input(model, name, arrays[name])
         given = {name: value for name, value in arrays.items() if name not in empty}
@@ -99,6 +99,10 @@ class PreparedModel(BackendRep):
             )
             self._programs[key] = _compile(plain), names
         return self._programs[key]
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fiub" and value.size == 0
 
 
 def _fix_input(model: onnx.ModelProto, name: str, value: Array) -> None:

@@ -39,17 +39,17 @@ class Refusal:
 REFUSALS = (
     Refusal(
         "element types that NumPy lacks",
-        r"bfloat16|float8|float4|int4|int2",
+        r"bfloat16|float8|float4|int4|int2|Loop",
         r"""
         .*_bf16
         .*bfloat16.*
         cast.*(BFLOAT16|FLOAT4|FLOAT8|INT2|INT4).*
-        (de)?quantizelinear_(e4m3fn.*|float4e2m1|u?int[24])
+        (de)?quantizelinear_(e4m3fn.*|e5m2|float4e2m1|u?int[24])
         """,
     ),
     Refusal(
         "strings, sequences, optionals",
-        r"no numeric tensor|Sequence|seq_|\(If|Optional|is required but missing|op_type:If",
+        r"no numeric tensor|Sequence|seq_|\bIf\b|Optional|is required but missing|Loop|no inputs",
         r"""
         (identity|split_to)_sequence.*
         ai_onnx_ml_label_encoder_(string|tensor).*
@@ -76,6 +76,33 @@ REFUSALS = (
         """,
     ),
     Refusal(
+        "tensors without elements, for which there is nothing to compile",
+        "empty|no elements",
+        r"""
+        constantofshape_int_shape_zero
+        reduce_sum_empty_set_non_reduced_axis_zero
+        reshape_allowzero_reordered
+        shape_start_greater_than_end
+        slice_start_out_of_bounds
+        split_zero_size_.*
+        tri[lu]_zero
+        """,
+    ),
+    Refusal(
+        "nothing to run",
+        "takes no inputs",
+        r"""
+        constant
+        """,
+    ),
+    Refusal(
+        "powers of 64-bit integers",
+        "powers of 64-bit integers",
+        r"""
+        pow_types_int64_(float32|int64)
+        """,
+    ),
+    Refusal(
         "training",
         r"training mode|ai\.onnx\.preview\.training|Gradient",
         r"""
@@ -98,6 +125,7 @@ REFUSALS = (
         "Loop|Scan",
         r"""
         loop11
+        range_(float|float16|int32)_type_.*_expanded
         scan.*
         """,
     ),
@@ -107,15 +135,6 @@ REFUSALS = (
         r"""
         ai_onnx_ml_(array_feature|binarizer|tree).*
         tfidfvectorizer_.*
-        """,
-    ),
-    Refusal(
-        "tensors without elements, for which there is nothing to compile",
-        "no elements",
-        r"""
-        reshape_allowzero_reordered
-        slice_start_out_of_bounds
-        split_zero_size_.*
         """,
     ),
     Refusal(
@@ -153,10 +172,7 @@ UNFINISHED = Refusal(
     "unfinished",
     "",
     r"""
-    acosh.*
     affine_grid_.*_expanded
-    asinh.*
-    atanh.*
     attention_23_boolmask_fullymasked_row_nan_robustness
     attention_2[34]_.*qk_matmul_output.*
     attention_3d_causal
@@ -173,47 +189,13 @@ UNFINISHED = Refusal(
     attention_causal_boolmask_nan_robustness
     attention_.*local_window.*
     bitcast_.*
-    bitshift_.*
-    bitwise_.*
-    blackmanwindow.*
-    castlike_(DOUBLE|FLOAT|FLOAT16)_to_(DOUBLE|FLOAT|FLOAT16)
     causal_conv_with_state_(kernel_size_one|silu_fp16|silu_with_past_state|with_past_state)
-    celu_float16
-    clip_default_int8_.*
-    clip_min_greater_than_max
-    constant
-    constantofshape_.*
-    cosh.*
-    cumprod_.*
-    cumsum_.*
-    dequantizelinear(?!_e4|_float4|_u?int[24]$).*
     det_.*
     dft.*
-    dropout_default_mask.*
-    dynamicquantizelinear.*
     Embedding.*
-    eyelike_.*
-    hammingwindow.*
-    hannwindow.*
-    hardmax_.*
-    isinf_(negative|positive)
     linear_attention_.*
     melweightmatrix
-    mish
-    mod_float_edge_cases_.*
-    mvn
-    pow_types_.*
     PReLU_.*_multiparam
-    quantizelinear(?!_e4|_float4|_u?int[24]$).*
-    range_(?!bfloat).*
-    reduce_.*_empty_set.*
-    reduce_(max|min)_bool_inputs
-    shape_start_greater_than_end
-    sinh.*
-    size.*
     stft.*
-    top_k.*
-    training_dropout_zero_ratio_mask
-    tri[lu].*
     """,
 )

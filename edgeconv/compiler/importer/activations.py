@@ -1,4 +1,4 @@
-"""Converters of activations and bounds, by Relax operators that follow any layout of their input."""
+"""Converters of activations and bounds, by Relax operators, which follow their input's layout."""
 
 from __future__ import annotations
 

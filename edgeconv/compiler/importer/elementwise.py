@@ -93,6 +93,15 @@ def _mish(node: Node, value: Any) -> Any:
     return tirx.Select(x > limit, x, x * (n / (n + tirx.const(2, wide)))).astype(dtype)
 
 
+def _softplus(node: Node, value: Any) -> Any:
+    """max(x, 0) + log(1 + exp(-|x|)), exact to the last digits on both sides."""
+    dtype = str(value.ty.dtype)
+    wide = "float32" if dtype == "float16" else dtype
+    x = value.astype(wide)
+    tail = tirx.log1p(tirx.exp(-tirx.abs(x)))
+    return (te.max(x, tirx.const(0, wide)) + tail).astype(dtype)
+
+
 def _cosh(value: Any) -> Any:
     """Halved before it can overflow."""
     log_two = tirx.const(math.log(2), value.ty.dtype)
@@ -172,5 +181,6 @@ CONVERTERS = {
     "Mish": _converter("mish", _mish),
     "Mod": _converter("mod", _mod),
     "Pow": Converter(_convert_power, _refuse_power),
+    "Softplus": _converter("softplus", _softplus),
     "Sinh": _converter("sinh", _hyperbolic(_sinh)),
 }

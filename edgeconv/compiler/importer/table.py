@@ -31,7 +31,7 @@ _ELEMENTWISE = (
     *("Add", "Sub", "Mul", "Div", "Mean", "Where", "Cast"),
     *("Abs", "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Floor", "Ceil", "Round", "Sign"),
     *("Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Tanh", "Erf"),
-    *("Relu", "LeakyRelu", "PRelu", "Sigmoid", "Softplus", "Gelu"),
+    *("Relu", "LeakyRelu", "PRelu", "Sigmoid", "Gelu"),
     *("Softsign", "ThresholdedRelu", "Shrink"),
     *("Not", "And", "Or", "Xor", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"),
     "IsNaN",
