@@ -93,7 +93,7 @@ class Conv2Plus1d(nn.Module):
         super().__init__()
         if middle is None:
             weights = kernel**3 * in_channels * out_channels
-            middle = weights // (kernel**2 * in_channels + kernel * out_channels)
+            middle = max(1, weights // (kernel**2 * in_channels + kernel * out_channels))
         self.spatial = ConvNorm3d(in_channels, middle, (1, kernel, kernel), (1, stride, stride))
         self.temporal = ConvNorm3d(
             middle, out_channels, (kernel, 1, 1), (stride, 1, 1), activation=activation

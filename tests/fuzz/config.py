@@ -70,12 +70,17 @@ def draw_config(seed: int) -> Config:
         RefusedError: PyTorch cannot run it, such as a kernel larger than its padded input.
     """
     draw = Draw(seed)
-    family = list(FAMILIES)[seed % len(FAMILIES)]
+    family = family_of(seed)
     try:
         module, inputs = _network(draw, family, seed)
     except (UsageError, RuntimeError) as error:
         raise RefusedError(family, draw, error) from error
     return Config(seed, family, "; ".join(draw.made), module, inputs)
+
+
+def family_of(seed: int) -> str:
+    """Return the family that the seed draws from."""
+    return list(FAMILIES)[seed % len(FAMILIES)]
 
 
 def run(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:

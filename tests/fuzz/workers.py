@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 import torch
 
 from fuzz.batch import Outcome, run_batch
-from fuzz.config import RefusedError, draw_config
+from fuzz.config import draw_config, family_of
 
 Batch = tuple[int, ...]
 # Takes seeds, a target, and the core to compile on.
@@ -121,6 +121,6 @@ def _broken(seed: int) -> Outcome:
     reason = "the process died, or gave no answer in time"
     try:
         config = draw_config(seed)
-    except RefusedError as error:
-        return Outcome(seed, error.family, error.text, "failed", reason=reason)
+    except Exception as error:
+        return Outcome(seed, family_of(seed), "", "failed", reason=f"drawing it: {error!r}")
     return Outcome(seed, config.family, config.text, "failed", reason=reason)
