@@ -182,7 +182,7 @@ def test_every_key_of_the_manifest_is_needed(data, tmp_path):
         (("target", "cpu", "cores"), 0, r"target: cpu.cores: expected 1 to 1024"),
         (("memory", "arena_bytes"), -1, "memory.arena_bytes: expected 0 or more"),
         (("memory", "arena_bytes"), 128, "memory sizes"),
-        (("inputs",), [], "inputs: expected at least one"),
+        (("outputs",), [], "outputs: expected at least one"),
         (("inputs",), [{"name": "x", "shape": [0], "dtype": "float32"}], "sizes of 1 or more"),
         (("inputs",), [{"name": "x", "shape": [1], "dtype": "complex64"}], "a dtype of"),
         (("inputs",), [{"name": "x", "shape": [1], "dtype": "float32"}], "not the manifest's"),
