@@ -44,6 +44,8 @@ def spell_out(model: onnx.ModelProto, wanted: Wanted) -> tuple[onnx.ModelProto, 
         )
         try:
             plain = shape_inference.infer_shapes(plain, data_prop=True)
+            # It looks up inputs that are left out as well.
+            plain.graph.value_info.append(onnx.ValueInfoProto(name="", type=onnx.TypeProto()))
             plain = inliner.inline_selected_functions(plain, selected, inline_schema_functions=True)
         except Exception as error:
             # The C++ library raises exceptions without a common class.

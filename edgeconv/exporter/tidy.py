@@ -141,16 +141,17 @@ def _evaluate_several(model: onnx.ModelProto) -> bool:
 
 
 def _spelled_out(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
-    """Replace operators whose shape ONNX cannot infer by their definition, where they have one."""
-    known = _known(model)
+    """Replace operators whose shape ONNX cannot infer by their definition, where they have one.
 
-    def is_open(node: onnx.NodeProto) -> bool:
-        return any(name and name not in known for name in node.output)
-
-    if not any(map(is_open, model.graph.node)):
-        return model
-    plain, owners = spell_out(model, is_open)
-    return fold(infer(plain, origin)) if owners else model
+    What a definition consists of may need no more than folding.
+    """
+    while True:
+        known = _known(model)
+        computed = {name for node in model.graph.node for name in node.output if name}
+        plain, owners = spell_out(model, lambda node, open=computed - known: open & {*node.output})
+        if not owners:
+            return model
+        model = fold(infer(plain, origin))
 
 
 def _known(model: onnx.ModelProto) -> set[str]:

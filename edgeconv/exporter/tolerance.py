@@ -43,12 +43,15 @@ Array = npt.NDArray[Any]
 LARGEST = 1e-2
 _FLOAT32 = np.finfo(np.float32)
 
-_EXACT = frozenset(
+# Operators that move, select or clip, and so never round.
+EXACT = frozenset(
     [
         "Abs",
         "ArgMax",
         "ArgMin",
+        "BitCast",
         "Cast",
+        "CastLike",
         "Ceil",
         "Clip",
         "Concat",
@@ -161,7 +164,7 @@ def accumulation_length(node: onnx.NodeProto, types: Mapping[str, ValueType]) ->
     op = op_of(node)
     if op is not None:
         return op.accumulation_length(node, types)
-    if node.op_type in _EXACT:
+    if node.op_type in EXACT:
         return 0
     measure = _LENGTHS.get(node.op_type)
     return 1 if measure is None else max(1, measure(node, types))

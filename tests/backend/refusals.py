@@ -1,4 +1,4 @@
-"""Which of the ONNX standard's tests edgeconv refuses, and why.
+"""Which of the ONNX standard's tests edgeconv refuses, or does not agree with, and why.
 
 Patterns are regular expressions of whole test names, without "test_" and "_cpu". Tests of an
 operator's definition by simpler ones ("_expanded") go with the operator's own.
@@ -79,6 +79,7 @@ REFUSALS = (
         "tensors without elements, for which there is nothing to compile",
         "empty|no elements",
         r"""
+        causal_conv_with_state_kernel_size_one
         constantofshape_int_shape_zero
         reduce_sum_empty_set_non_reduced_axis_zero
         reshape_allowzero_reordered
@@ -86,6 +87,13 @@ REFUSALS = (
         slice_start_out_of_bounds
         split_zero_size_.*
         tri[lu]_zero
+        """,
+    ),
+    Refusal(
+        "an operator set from before ONNX settled",
+        "opset 1; edgeconv reads opset 6 to",
+        r"""
+        not_[2-4]d
         """,
     ),
     Refusal(
@@ -125,6 +133,7 @@ REFUSALS = (
         "Loop|Scan",
         r"""
         loop11
+        linear_attention_.*
         range_(float|float16|int32)_type_.*_expanded
         scan.*
         """,
@@ -149,6 +158,23 @@ REFUSALS = (
         """,
     ),
     Refusal(
+        "vectors of one element where the definition of Range asks for scalars",
+        "'Range' op should be scalars",
+        r"""
+        affine_grid_.*_expanded
+        """,
+    ),
+    Refusal(
+        "signal processing and determinants, outside the project's scope",
+        r"\((DFT|Det)\): no converter|\((DFT|MelWeightMatrix|STFT) node\) is not known",
+        r"""
+        det_.*
+        dft.*
+        melweightmatrix
+        stft.*
+        """,
+    ),
+    Refusal(
         "region pooling and key-value caches, which have no converter yet",
         r"\((RoiAlign|TensorScatter)\): no converter",
         r"""
@@ -158,44 +184,19 @@ REFUSALS = (
     ),
 )
 
-# Where PyTorch, ONNX Runtime and edgeconv agree on another result than the standard's example.
-DIFFERENT = Refusal(
-    "scales that do not give whole sizes, with aligned corners: the standard's example stretches "
-    "over the fractional size, the others over the outputs that there are. PyTorch's exporter "
-    "writes such scales. tests/compiler/test_operators.py compares with ONNX Runtime.",
-    "",
-    "resize_downsample_scales_(cubic|linear)_align_corners",
-)
-
-# To be done: not known to pass yet, and left out so far.
-UNFINISHED = Refusal(
-    "unfinished",
-    "",
-    r"""
-    affine_grid_.*_expanded
-    attention_23_boolmask_fullymasked_row_nan_robustness
-    attention_2[34]_.*qk_matmul_output.*
-    attention_3d_causal
-    attention_3d_diff_heads_sizes_causal
-    attention_3d_gqa_causal
-    attention_4d_(attn_mask_[34]d_)?causal(?!_bf16|_padded).*
-    attention_4d_.*_causal
-    attention_4d_diff_heads_mask4d_padded_kv
-    attention_4d_fp16
-    attention_4d_gqa_causal.*
-    attention_4d_gqa_with_past_and_present_fp16
-    attention_4d_with_qk_matmul.*
-    attention_bidirectional_window
-    attention_causal_boolmask_nan_robustness
-    attention_.*local_window.*
-    bitcast_.*
-    causal_conv_with_state_(kernel_size_one|silu_fp16|silu_with_past_state|with_past_state)
-    det_.*
-    dft.*
-    Embedding.*
-    linear_attention_.*
-    melweightmatrix
-    PReLU_.*_multiparam
-    stft.*
-    """,
+# Computed right, and differently from the standard's example.
+DIFFERENT = (
+    Refusal(
+        "scales that do not give whole sizes, with aligned corners: the standard's example "
+        "stretches over the fractional size, PyTorch, ONNX Runtime and edgeconv over the outputs "
+        "that there are (tests/compiler/test_operators.py compares)",
+        "Not equal to tolerance",
+        "resize_downsample_scales_(cubic|linear)_align_corners",
+    ),
+    Refusal(
+        "half precision: the standard's example rounds every intermediate to half, and is up to "
+        "two units in the last place off the exact result; edgeconv rounds after whole operators",
+        "Not equal to tolerance",
+        "attention_4d_causal_fp16",
+    ),
 )

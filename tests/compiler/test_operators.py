@@ -138,6 +138,7 @@ CASES = [
     Case("Mean", [IMAGE, IMAGE]),
     Case("Where", [normal(2, 5, 7) > 0, PLAIN, PLAIN]),
     Case("Cast", [PLAIN], {"to": 6}),
+    Case("CastLike", [PLAIN, np.int32(0)]),
     *(Case(op, [normal(5, 7) > 0, PLAIN_BOOL]) for op in ("And", "Or", "Xor")),
     Case("Not", [PLAIN_BOOL]),
     *(Case(op, [PLAIN, PLAIN]) for op in ("Less", "LessOrEqual", "Greater", "GreaterOrEqual")),
@@ -324,7 +325,7 @@ CASES = [
     *(Case(op, [PLAIN]) for op in ("Shape", "Size")),
 ]
 # Newer than ONNX Runtime; the standard's backend tests have them.
-UNKNOWN_TO_ONNXRUNTIME = {"CumProd"}
+UNKNOWN_TO_ONNXRUNTIME = {"BitCast", "CumProd"}
 
 
 def build(*cases: Case) -> tuple[Any, dict[str, np.ndarray]]:

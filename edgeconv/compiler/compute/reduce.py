@@ -19,11 +19,6 @@ def limits(dtype: str) -> tuple[Any, Any]:
     return tirx.min_value(dtype), tirx.max_value(dtype)
 
 
-def accumulator(dtype: str) -> str:
-    """Return the type in which sums of `dtype` are formed."""
-    return "float32" if dtype == "float16" else dtype
-
-
 # TVM's own reducers begin at the least finite number, which is wrong where all is infinite.
 greatest = te.comm_reducer(
     lambda a, b: tirx.Or(a, b) if a.ty.dtype == "bool" else te.max(a, b),

@@ -42,6 +42,14 @@ def _bit_shift(node: Node, value: Any, amount: Any) -> Any:
     return tirx.Select(inside, shifted, empty)
 
 
+def _bit_cast(node: Node, value: Any) -> Any:
+    """The same bits as another type of that width; a bool is a byte that is 0 or 1."""
+    dtype = node.dtypes[node.outputs[0]]
+    if "bool" in (dtype, str(value.ty.dtype)):
+        return value.astype(dtype)
+    return tirx.reinterpret(dtype, value)
+
+
 def _is_inf(node: Node, value: Any) -> Any:
     bounds = []
     if node.attributes.get("detect_positive", 1):
@@ -57,18 +65,16 @@ def _mod(node: Node, value: Any, divisor: Any) -> Any:
     if not dtype.startswith("float"):
         truncated = node.attributes.get("fmod", 0)
         return (tirx.truncmod if truncated else tirx.floormod)(value, divisor)
-    wide = "float32" if dtype == "float16" else dtype
-    value, divisor = value.astype(wide), divisor.astype(wide)
     rest = tirx.truncmod(value, divisor)
     if not node.attributes.get("fmod", 0):
-        zero = tirx.const(0, wide)
+        zero = tirx.const(0, dtype)
         signed_zero = tirx.copysign(zero, divisor)
         other_sign = tirx.Or(
             tirx.And(rest < zero, divisor > zero), tirx.And(rest > zero, divisor < zero)
         )
         rest = tirx.Select(other_sign, rest + divisor, rest)
         rest = tirx.Select(rest == zero, signed_zero, rest)
-    return rest.astype(dtype)
+    return rest
 
 
 def _power(node: Node, base: Any, exponent: Any) -> Any:
@@ -84,22 +90,16 @@ def _power(node: Node, base: Any, exponent: Any) -> Any:
 
 def _mish(node: Node, value: Any) -> Any:
     """x * tanh(log(1 + exp(x))), without cancellation: tanh is n / (n + 2), n = e^2 + 2e."""
-    dtype = str(value.ty.dtype)
-    wide = "float32" if dtype == "float16" else dtype
-    x = value.astype(wide)
-    limit = tirx.const(20, wide)
-    power = tirx.exp(te.min(x, limit))
-    n = power * (power + tirx.const(2, wide))
-    return tirx.Select(x > limit, x, x * (n / (n + tirx.const(2, wide)))).astype(dtype)
+    limit, two = (tirx.const(number, value.ty.dtype) for number in (20, 2))
+    power = tirx.exp(te.min(value, limit))
+    n = power * (power + two)
+    return tirx.Select(value > limit, value, value * (n / (n + two)))
 
 
 def _softplus(node: Node, value: Any) -> Any:
     """max(x, 0) + log(1 + exp(-|x|)), exact to the last digits on both sides."""
-    dtype = str(value.ty.dtype)
-    wide = "float32" if dtype == "float16" else dtype
-    x = value.astype(wide)
-    tail = tirx.log1p(tirx.exp(-tirx.abs(x)))
-    return (te.max(x, tirx.const(0, wide)) + tail).astype(dtype)
+    tail = tirx.log1p(tirx.exp(-tirx.abs(value)))
+    return te.max(value, tirx.const(0, value.ty.dtype)) + tail
 
 
 def _cosh(value: Any) -> Any:
@@ -120,18 +120,7 @@ def _sinh(value: Any) -> Any:
     return tirx.Select(near, value * series, difference)
 
 
-def _hyperbolic(function: Callable[[Any], Any]) -> Element:
-    """Half types are computed in single precision, which libm has functions for."""
-
-    def element(node: Node, value: Any) -> Any:
-        dtype = str(value.ty.dtype)
-        wide = "float32" if dtype == "float16" else dtype
-        return function(value.astype(wide)).astype(dtype)
-
-    return element
-
-
-def _logical(function: Callable[..., Any]) -> Element:
+def _function(function: Callable[..., Any]) -> Element:
     return lambda node, *values: function(*values)
 
 
@@ -166,21 +155,27 @@ def _convert_power(builder: relax.BlockBuilder, node: Node, arguments: Arguments
     return _POWER.convert(builder, node, arguments)
 
 
+def _convert_cast_like(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
+    return relax.op.astype(arguments[0], node.dtypes[node.outputs[0]])
+
+
 _POWER = _converter("pow", _power)
 CONVERTERS = {
-    "Acosh": _converter("acosh", _hyperbolic(tirx.acosh)),
-    "Asinh": _converter("asinh", _hyperbolic(tirx.asinh)),
-    "Atanh": _converter("atanh", _hyperbolic(tirx.atanh)),
+    "Acosh": _converter("acosh", _function(tirx.acosh)),
+    "Asinh": _converter("asinh", _function(tirx.asinh)),
+    "Atanh": _converter("atanh", _function(tirx.atanh)),
+    "BitCast": _converter("bit_cast", _bit_cast),
     "BitShift": _converter("bit_shift", _bit_shift),
-    "BitwiseAnd": _converter("bitwise_and", _logical(lambda a, b: a & b)),
-    "BitwiseNot": _converter("bitwise_not", _logical(lambda a: ~a)),
-    "BitwiseOr": _converter("bitwise_or", _logical(lambda a, b: a | b)),
-    "BitwiseXor": _converter("bitwise_xor", _logical(lambda a, b: a ^ b)),
-    "Cosh": _converter("cosh", _hyperbolic(_cosh)),
+    "BitwiseAnd": _converter("bitwise_and", _function(lambda a, b: a & b)),
+    "BitwiseNot": _converter("bitwise_not", _function(lambda a: ~a)),
+    "BitwiseOr": _converter("bitwise_or", _function(lambda a, b: a | b)),
+    "BitwiseXor": _converter("bitwise_xor", _function(lambda a, b: a ^ b)),
+    "CastLike": Converter(_convert_cast_like),
+    "Cosh": _converter("cosh", _function(_cosh)),
     "IsInf": _converter("is_inf", _is_inf),
     "Mish": _converter("mish", _mish),
     "Mod": _converter("mod", _mod),
     "Pow": Converter(_convert_power, _refuse_power),
     "Softplus": _converter("softplus", _softplus),
-    "Sinh": _converter("sinh", _hyperbolic(_sinh)),
+    "Sinh": _converter("sinh", _function(_sinh)),
 }

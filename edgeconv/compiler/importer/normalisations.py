@@ -51,15 +51,8 @@ def _convert_batch_norm(
 def _rows(
     builder: relax.BlockBuilder, data: relax.Expr, count: int, shape: tuple[int, ...]
 ) -> relax.Expr:
-    """Return `data` as (count, elements), in the precision in which ONNX sums."""
-    rows = builder.emit(relax.op.reshape(data, (count, prod(shape) // count)))
-    if dtype_of(rows) == "float16":
-        return builder.emit(relax.op.astype(rows, "float32"))
-    return rows
-
-
-def _cast(builder: relax.BlockBuilder, value: relax.Expr, dtype: str) -> relax.Expr:
-    return value if dtype_of(value) == dtype else builder.emit(relax.op.astype(value, dtype))
+    """Return `data` as (count, elements)."""
+    return builder.emit(relax.op.reshape(data, (count, prod(shape) // count)))
 
 
 def _scaled(
@@ -85,7 +78,6 @@ def _convert_layer_norm(
     """LayerNormalization: rows over every axis from `axis` on; also their mean and deviation."""
     size = node.shape(0)
     axis = node.attributes.get("axis", -1) % len(size)
-    dtype = dtype_of(arguments[0])
     rows = _rows(builder, arguments[0], prod(size[:axis]), size)
     epsilon = node.attributes.get("epsilon", 1e-5)
     statistics: list[relax.Expr] = []
@@ -94,7 +86,7 @@ def _convert_layer_norm(
         normal, *statistics = (builder.emit(relax.TupleGetItem(results, i)) for i in range(3))
     else:
         normal = builder.emit(computed(builder, standardised, [rows], epsilon, True))
-    shaped = _cast(builder, builder.emit(relax.op.reshape(normal, size)), dtype)
+    shaped = builder.emit(relax.op.reshape(normal, size))
     bias = arguments[2] if node.has_input(2) else None
     reduced = (*size[:axis], *(1,) * (len(size) - axis))
     return [
@@ -106,11 +98,10 @@ def _convert_layer_norm(
 def _convert_rms_norm(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
     size = node.shape(0)
     axis = node.attributes.get("axis", -1) % len(size)
-    dtype = dtype_of(arguments[0])
     rows = _rows(builder, arguments[0], prod(size[:axis]), size)
     epsilon = node.attributes.get("epsilon", 1e-5)
     normal = builder.emit(computed(builder, standardised, [rows], epsilon, False))
-    shaped = _cast(builder, builder.emit(relax.op.reshape(normal, size)), dtype)
+    shaped = builder.emit(relax.op.reshape(normal, size))
     return _scaled(builder, shaped, arguments[1], None)
 
 
@@ -120,7 +111,6 @@ def _convert_group_norm(
     """GroupNormalization, and InstanceNormalization, where every channel is a group."""
     size = node.shape(0)
     groups = node.attributes.get("num_groups", size[1])
-    dtype = dtype_of(arguments[0])
     rows = _rows(builder, arguments[0], size[0] * groups, size)
     epsilon = node.attributes.get("epsilon", 1e-5)
     normal = builder.emit(computed(builder, standardised, [rows], epsilon, True))
@@ -128,7 +118,7 @@ def _convert_group_norm(
     if node.shape(1)[0] != size[1]:
         # Before opset 21 the channels of a group share their scale and shift.
         view, operand = (size[0], groups, prod(size[1:]) // groups), (1, groups, 1)
-    shaped = _cast(builder, builder.emit(relax.op.reshape(normal, view)), dtype)
+    shaped = builder.emit(relax.op.reshape(normal, view))
     return relax.op.reshape(_scaled(builder, shaped, arguments[1], arguments[2], operand), size)
 
 

@@ -14,6 +14,7 @@ from onnx import numpy_helper
 from tvm import relax
 
 from edgeconv.compiler.graph import Graph, Value
+from edgeconv.compiler.importer.half import in_single, rounded
 from edgeconv.compiler.importer.node import Node
 from edgeconv.compiler.importer.table import find_converter
 from edgeconv.errors import UnsupportedModelError
@@ -113,9 +114,11 @@ def _refusal(node: Node) -> str | None:
     converter = find_converter(node.op)
     if converter is None:
         return "no converter for this operator"
-    for name in (*node.inputs_computed(), *filter(None, node.outputs)):
+    for name in node.inputs_computed():
         if 0 in node.shapes.get(name, ()):
             return f"{name} is empty: its shape is {node.shapes[name]}"
+    # A part of a Split may be empty, where nothing reads it.
+    for name in (*node.inputs_computed(), *filter(None, node.outputs)):
         if not _is_static(node.shapes.get(name)):
             return f"the shape of {name} is not known; give --input-shape or simplify the model"
     for name in filter(None, (*node.inputs, *node.outputs)):
@@ -128,7 +131,7 @@ def _refusal(node: Node) -> str | None:
 
 
 def _is_static(shape: tuple[int, ...] | None) -> bool:
-    return shape is not None and all(size > 0 for size in shape)
+    return shape is not None and min(shape, default=0) >= 0
 
 
 def _shape(info: onnx.ValueInfoProto) -> tuple[int, ...]:
@@ -233,7 +236,7 @@ class _Builder:
         self._builder.prefix = self._variable_name(f"{node.outputs[0]}_part")
         self._builder.emitted.clear()
         try:
-            result = converter.convert(self._builder, node, arguments)
+            result = converter.convert(self._builder, *in_single(self._builder, node, arguments))
         except (TypeError, ValueError, AttributeError, RuntimeError) as error:
             # What TVM raises for types and attributes that an operator of its own does not take.
             raise UnsupportedModelError(
@@ -244,7 +247,8 @@ class _Builder:
         for name, expression in zip(node.outputs, results, strict=True):
             if name not in self._read:
                 continue
-            variable = self._builder.emit(expression, self._variable_name(name))
+            value = rounded(self._builder, expression, node.dtypes[name])
+            variable = self._builder.emit(value, self._variable_name(name))
             _check_type(node, name, variable)
             self._record(variable, name)
         op = find(node.op)

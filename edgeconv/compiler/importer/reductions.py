@@ -10,7 +10,6 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from edgeconv.compiler.compute.reduce import (
-    accumulator,
     greatest,
     least,
     map_elements,
@@ -33,12 +32,8 @@ def _axes(node: Node) -> list[int] | None:
     return sorted({int(axis) % node.rank() for axis in np.asarray(given).reshape(-1)})
 
 
-def _wide(value: Any) -> Any:
-    return value.astype(accumulator(str(value.ty.dtype)))
-
-
 def _sum(data: te.Tensor, axes: list[int], count: int) -> te.Tensor:
-    return reduce_axes(data, axes, te.sum, _wide)
+    return reduce_axes(data, axes, te.sum)
 
 
 def _mean(data: te.Tensor, axes: list[int], count: int) -> te.Tensor:
@@ -57,15 +52,15 @@ def _min(data: te.Tensor, axes: list[int], count: int) -> te.Tensor:
 
 
 def _prod(data: te.Tensor, axes: list[int], count: int) -> te.Tensor:
-    return reduce_axes(data, axes, product, _wide)
+    return reduce_axes(data, axes, product)
 
 
 def _l1(data: te.Tensor, axes: list[int], count: int) -> te.Tensor:
-    return reduce_axes(data, axes, te.sum, lambda value: tirx.abs(_wide(value)))
+    return reduce_axes(data, axes, te.sum, tirx.abs)
 
 
 def _sum_square(data: te.Tensor, axes: list[int], count: int) -> te.Tensor:
-    return reduce_axes(data, axes, te.sum, lambda value: _wide(value) * _wide(value))
+    return reduce_axes(data, axes, te.sum, lambda value: value * value)
 
 
 def _l2(data: te.Tensor, axes: list[int], count: int) -> te.Tensor:
@@ -78,7 +73,7 @@ def _log_sum(data: te.Tensor, axes: list[int], count: int) -> te.Tensor:
 
 def _log_sum_exp(data: te.Tensor, axes: list[int], count: int) -> te.Tensor:
     """log(sum(exp(x - max))) + max, so that exp does not overflow."""
-    dtype = "float64" if not str(data.dtype).startswith("float") else accumulator(str(data.dtype))
+    dtype = str(data.dtype) if str(data.dtype).startswith("float") else "float64"
     top = reduce_axes(data, axes, greatest, lambda value: value.astype(dtype))
     # Where all is infinite, inf - inf is NaN.
     zero = tirx.const(0, dtype)

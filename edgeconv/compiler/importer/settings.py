@@ -19,7 +19,16 @@ def setting_inputs(model: onnx.ModelProto) -> set[str]:
     for node in reversed(plain.graph.node):
         if needed.intersection(node.output):
             if node.op_type not in _SHAPE_READERS:
-                needed.update(node.input)
+                needed.update(_read_by(node))
         elif converter := find_converter(op_name(node)):
             needed.update(node.input[i] for i in converter.constants if i < len(node.input))
     return needed & {value.name for value in model.graph.input}
+
+
+def _read_by(node: onnx.NodeProto) -> set[str]:
+    """Return what a node reads, its branches included."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            names |= _read_by(inner)
+    return names
