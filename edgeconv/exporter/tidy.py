@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy.typing as npt
@@ -145,13 +145,18 @@ def _spelled_out(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
 
     What a definition consists of may need no more than folding.
     """
-    while True:
-        known = _known(model)
-        computed = {name for node in model.graph.node for name in node.output if name}
-        plain, owners = spell_out(model, lambda node, open=computed - known: open & {*node.output})
-        if not owners:
-            return model
+    plain, owners = spell_out(model, _is_open(model))
+    while owners:
         model = fold(infer(plain, origin))
+        plain, owners = spell_out(model, _is_open(model))
+    return model
+
+
+def _is_open(model: onnx.ModelProto) -> Callable[[onnx.NodeProto], bool]:
+    """Return whether a node of the model has a result of unknown shape."""
+    known = _known(model)
+    unknown = {name for node in model.graph.node for name in node.output if name} - known
+    return lambda node: not unknown.isdisjoint(node.output)
 
 
 def _known(model: onnx.ModelProto) -> set[str]:
