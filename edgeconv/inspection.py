@@ -29,6 +29,7 @@ _FAMILIES = {
     "AveragePool": "pool",
     "BatchNormalization": "normalisation",
     "ConvTranspose": "transposed",
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), "recurrent"),
     "Gemm": "gemm",
     "GlobalAveragePool": "pool",
     "GlobalMaxPool": "pool",
@@ -53,11 +54,11 @@ class Layer:
         name: the node's name.
         op: ONNX operator, after its domain where that is not the standard one.
         family: of a convolution dense, pointwise, depthwise, grouped, dilated, transposed or 3d;
-            of a registered operator its own; else gemm, pool, normalisation, softmax, resize,
-            movement or elementwise.
+            of a registered operator its own; else gemm, recurrent, pool, normalisation, softmax,
+            resize, movement or elementwise.
         inputs: shapes of the inputs that are computed, not constant.
         outputs: shapes of the outputs.
-        macs: multiply-accumulates; 0 for what is no matrix product or convolution.
+        macs: multiply-accumulates; 0 for what has no matrix product or convolution.
         parameters: elements of the weights (floating point, no scalars) first used here.
         output_bytes: size of the outputs.
         unsupported: why the target does not run it; None where it does, or was not asked.
@@ -154,9 +155,9 @@ def family(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> str:
 
 
 def multiply_accumulates(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
-    """Return the multiply-accumulates of a convolution or matrix product, 0 for other nodes.
+    """Return the multiply-accumulates of a convolution, matrix product or recurrent layer.
 
-    A registered operator counts its own.
+    Other nodes have 0; a registered operator counts its own.
     """
     op = op_of(node)
     if op is not None:
@@ -164,6 +165,10 @@ def multiply_accumulates(node: onnx.NodeProto, types: Mapping[str, ValueType]) -
     if node.op_type == "ConvTranspose":
         # Every input element meets every tap of its group's filters.
         return types[node.input[0]].elements * math.prod(types[node.input[1]].shape[1:])
+    if node.op_type in {"GRU", "LSTM", "RNN"}:
+        # Every weight meets every step of every sequence of the batch.
+        places = math.prod(types[node.input[0]].shape[:2])
+        return places * sum(types[weight].elements for weight in node.input[1:3])
     if node.op_type in {"Conv", "Gemm", "MatMul"}:
         return types[node.output[0]].elements * accumulation_length(node, types)
     return 0

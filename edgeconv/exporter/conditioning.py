@@ -25,7 +25,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from edgeconv.exporter.graph import ValueType, value_types
+from edgeconv.exporter.graph import ValueType, first_output, value_types
 from edgeconv.exporter.reference import open_reference, reference_values
 
 Array = npt.NDArray[Any]
@@ -113,15 +113,17 @@ def _disturbed(
         node = onnx.NodeProto()
         node.CopyFrom(original)
         node.output[:] = [f"{name}/dropped" if name in fixed else name for name in node.output]
-        rounding, name = roundings[original.output[0]], original.output[0]
-        if not rounding or name in fixed or types[name].dtype != np.float32:
+        rounding = roundings[first_output(original)]
+        names = [name for name in original.output if name and name not in fixed]
+        names = [name for name in names if types[name].dtype == np.float32]
+        if not rounding or not names:
             graph.node.append(node)
             continue
         bound = FACTOR * rounding
-        bounds[_draw(name)] = types[name].shape, bound
+        bounds.update({_draw(name): (types[name].shape, bound) for name in names})
         if node.op_type in _CENTRED:
-            bounds[_draw(_operand(name))] = types[original.input[0]].shape, bound
-        graph.node.extend(_noisy(node, rounding))
+            bounds[_draw(_operand(names[0]))] = types[original.input[0]].shape, bound
+        graph.node.extend(_noisy(node, names, rounding))
     known = {value.name: value for value in [*model.graph.value_info, *model.graph.output]}
     graph.input.extend(known[name] for name in decided)
     graph.input.extend(
@@ -149,18 +151,17 @@ def _operand(name: str) -> str:
     return f"{name}/operand"
 
 
-def _noisy(node: onnx.NodeProto, rounding: float) -> list[onnx.NodeProto]:
-    """Return nodes that compute the node's results, the first one disturbed."""
-    name = node.output[0]
-    exact = f"{name}/exact"
-    nodes = []
+def _noisy(node: onnx.NodeProto, names: Sequence[str], rounding: float) -> list[onnx.NodeProto]:
+    """Return nodes that compute the node's results, those with `names` disturbed."""
+    first, nodes = names[0], []
     if node.op_type in _CENTRED:
-        nodes += _disturb(node.input[0], _operand(name), [])
-        node.input[0] = _operand(name)
-    node.output[0] = exact
-    terms = _terms(node, name, rounding)
+        nodes += _disturb(node.input[0], _operand(first), [])
+        node.input[0] = _operand(first)
+    node.output[:] = [f"{name}/exact" if name in names else name for name in node.output]
+    terms = _terms(node, first, rounding)
     scale = [terms[-1].output[0]] if terms else []
-    return [*nodes, node, *terms, *_disturb(exact, name, scale)]
+    noise = [part for name in names for part in _disturb(f"{name}/exact", name, scale)]
+    return [*nodes, node, *terms, *noise]
 
 
 def _disturb(value: str, result: str, scale: Sequence[str]) -> list[onnx.NodeProto]:

@@ -54,5 +54,10 @@ def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     return default
 
 
+def first_output(node: onnx.NodeProto) -> str:
+    """Return the first output that a node has; recurrent layers may leave out those before it."""
+    return next(str(name) for name in node.output if name)
+
+
 def _dtype(code: int) -> np.dtype[Any]:
     return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(code))

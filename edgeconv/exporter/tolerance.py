@@ -34,7 +34,7 @@ import onnx
 from onnx import inliner
 
 from edgeconv.exporter.conditioning import disturbances
-from edgeconv.exporter.graph import ValueType, attribute, value_types
+from edgeconv.exporter.graph import ValueType, attribute, first_output, value_types
 from edgeconv.ops import op_of
 
 Array = npt.NDArray[Any]
@@ -123,7 +123,7 @@ def value_tolerances(
     single = [name for name in result if types[name].dtype == np.float32]
     plain = _without_functions(model)
     inner = types | value_types(plain)
-    roundings = {node.output[0]: _rounding(node, inner) for node in plain.graph.node}
+    roundings = {first_output(node): _rounding(node, inner) for node in plain.graph.node}
     for inputs in cases:
         for name, (change, largest) in disturbances(plain, roundings, inputs, single).items():
             if largest:
@@ -171,7 +171,7 @@ def accumulation_length(node: onnx.NodeProto, types: Mapping[str, ValueType]) ->
 
 
 def _rounding(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> float:
-    dtype = types[node.output[0]].dtype
+    dtype = types[first_output(node)].dtype
     if not np.issubdtype(dtype, np.floating):
         return 0.0
     length = math.sqrt(accumulation_length(node, types)) + _places(node, types)
@@ -229,17 +229,26 @@ def _group(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     return math.prod(types[node.input[0]].shape[1:]) // int(attribute(node, "num_groups", 1))
 
 
+def _recurrent(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
+    # The last step stands on all of them; their roundings are independent, so squares add.
+    steps = types[node.input[0]].shape[int(attribute(node, "layout", 0))]
+    return steps * sum(types[weight].shape[-1] for weight in node.input[1:3])
+
+
 _LENGTHS: dict[str, Callable[[onnx.NodeProto, Mapping[str, ValueType]], int]] = {
     "AveragePool": _window,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
+    "GRU": _recurrent,
     "Gemm": _gemm,
     "GlobalAveragePool": _reduction,
     "GroupNormalization": _group,
     "InstanceNormalization": _spatial,
+    "LSTM": _recurrent,
     "LayerNormalization": _axes_from,
     "LogSoftmax": _axis,
     "MatMul": _matmul,
+    "RNN": _recurrent,
     "ReduceL1": _reduction,
     "ReduceL2": _reduction,
     "ReduceLogSumExp": _reduction,

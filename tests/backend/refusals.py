@@ -147,14 +147,10 @@ REFUSALS = (
         """,
     ),
     Refusal(
-        "recurrent layers and branches, outside the project's scope so far",
-        r"\((GRU|If|LSTM|RNN)\): no converter",
+        "branches, outside the project's scope so far",
+        r"\(If\): no converter",
         r"""
-        gru_.*
         if
-        lstm_.*
-        rnn_seq_length
-        simple_rnn_.*
         """,
     ),
     Refusal(

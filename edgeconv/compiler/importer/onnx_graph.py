@@ -196,7 +196,7 @@ class _Builder:
         self._names: set[str] = set()
         self._nodes, self._constants = read.nodes, read.constants
         graph = model.graph
-        self._read = {name for node in read.nodes for name in node.inputs}
+        self._read = {name for node in read.nodes for name in node.inputs if name}
         self._read |= {info.name for info in graph.output}
         # Values inside an operator's definition have no name that a reader of the model knows.
         self._known = {info.name for info in graph.input}
@@ -233,7 +233,8 @@ class _Builder:
         arguments = [self._expression(name) if name else None for name in node.inputs]
         converter = find_converter(node.op)
         assert converter is not None, "the others are refused before"
-        self._builder.prefix = self._variable_name(f"{node.outputs[0]}_part")
+        first = next(filter(None, node.outputs))
+        self._builder.prefix = self._variable_name(f"{first}_part")
         self._builder.emitted.clear()
         try:
             result = converter.convert(self._builder, *in_single(self._builder, node, arguments))
