@@ -19,7 +19,11 @@ from edgeconv.exporter.shapes import complete
 from edgeconv.frontend.onnx_file import fix_shape
 from edgeconv.frontend.quiet import quiet
 
-_LARGEST_FILLED = 2**26
+_LARGEST_FOLDED = 2**26
+_RECURRENT = frozenset(["GRU", "LSTM", "RNN"])
+_ARRANGING = frozenset(
+    ["Concat", "Identity", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"]
+)
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -95,10 +99,9 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
     del model.functions[:]
     try:
         with quiet():
-            # Left alone by default, to keep files small; but paddings and shapes are made with
-            # it, and the weights of models whose weights do not matter.
+            # Left alone by default, to keep files small.
             optimizer.fold_constants(
-                model, should_fold=_fills_a_tensor, output_size_limit=_LARGEST_FILLED
+                model, should_fold=_folds_when_large, output_size_limit=_LARGEST_FOLDED
             )
             optimizer.fold_constants(model, should_fold=lambda node: _fills_a_tensor(node) or None)
             folded: onnx.ModelProto = optimizer.optimize(model)
@@ -111,7 +114,22 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _fills_a_tensor(node: ir.Node) -> bool:
+    """Whether a node makes a tensor of one number, as paddings, shapes and dummy weights are."""
     return node.op_type == "ConstantOfShape"
+
+
+def _folds_when_large(node: ir.Node) -> bool:
+    return _fills_a_tensor(node) or _arranges_recurrent_weights(node)
+
+
+def _arranges_recurrent_weights(node: ir.Node) -> bool:
+    """Whether a node orders the gates of a recurrent layer, as PyTorch's exporter does it."""
+    if node.op_type not in _ARRANGING:
+        return False
+    uses = [use for output in node.outputs for use in output.uses()]
+    return any(
+        use.node.op_type in _RECURRENT or _arranges_recurrent_weights(use.node) for use in uses
+    )
 
 
 def _evaluate_several(model: onnx.ModelProto) -> bool:
