@@ -21,6 +21,10 @@ def normal(*shape: int) -> np.ndarray:
     return RANDOM.standard_normal(shape, np.float32)
 
 
+def weights(*shape: int) -> np.ndarray:
+    return normal(*shape) / np.sqrt(np.float32(shape[-1]))
+
+
 def bytes_of(*shape: int) -> np.ndarray:
     return RANDOM.integers(0, 100, shape).astype(np.uint8)
 
@@ -52,6 +56,7 @@ class Case:
 
 
 PLAIN, IMAGE, FRACTION = (2, 5, 7), (2, 6, 9, 7), (3, 11)
+SEQUENCE, STATES = (5, 2, 7), [(2, 2, 9)] * 2
 PLAIN_BOOL = "bool"
 NONE = np.array([], np.float32)
 PLACES, UNPOOL = "places", "unpool"
@@ -323,6 +328,29 @@ CASES = [
     Case("EyeLike", [FRACTION]),
     Case("Range", [np.int64(1), np.int64(9), np.int64(3)]),
     *(Case(op, [PLAIN]) for op in ("Shape", "Size")),
+    Case(
+        "LSTM",
+        [
+            SEQUENCE,
+            *(weights(2, 36, n) for n in (7, 9)),
+            normal(2, 72),
+            NONE,
+            *STATES,
+            normal(2, 27),
+        ],
+        {"hidden_size": 9, "direction": "bidirectional"},
+        outputs=3,
+    ),
+    *(
+        Case(
+            "GRU",
+            [SEQUENCE, *(weights(1, 48, n) for n in (7, 16)), normal(1, 96)],
+            {"hidden_size": 16, "direction": "reverse", "linear_before_reset": linear},
+            outputs=2,
+        )
+        for linear in (0, 1)
+    ),
+    Case("RNN", [SEQUENCE, weights(1, 9, 7), weights(1, 9, 9)], {"hidden_size": 9}, outputs=2),
 ]
 # Newer than ONNX Runtime; the standard's backend tests have them.
 UNKNOWN_TO_ONNXRUNTIME = {"BitCast", "CumProd"}
