@@ -41,6 +41,18 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
         raise UsageError(f"{path}: cannot write: {error.strerror}") from error
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Raise UsageError where no file can be put into `folder`, which need not exist yet.
+
+    For what works long before it writes; the writing itself may still fail.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"{folder}: cannot write there: {there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"{folder}: cannot write there: this user may not, or it is read-only")
+
+
 def cache_dir(name: str) -> Path:
     """Return the folder of one of edgeconv's caches, by XDG_CACHE_HOME or ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeconv.artifact import golden_entries, weights_entry
+from edgeconv.artifact import Artifact, Model, golden_entries, weights_entry
 from edgeconv.compiler.link import Emit, link
+from edgeconv.compiler.link.program_c import program_source
+from edgeconv.compiler.link.runtime_objects import RUNTIME
 from edgeconv.compiler.link.toolchain import zig
 from edgeconv.plan import Buffer, Plan, Space, Step, Tensor
 from edgeconv.target import Target, load_target
@@ -24,6 +26,7 @@ WEIGHTS = SCALE.tobytes() + bytes(64 - SCALE.nbytes % 64)
 WEIGHTS_SHA256 = hashlib.sha256(WEIGHTS).digest()
 TENSOR_BYTES = 4 * SHAPE[0] * SHAPE[1]
 SLOT = -TENSOR_BYTES // 64 * -64
+SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 FAILING = np.float32(-999)  # the first step fails when a[0, 0] is this
 
 
@@ -101,19 +104,58 @@ def linked(
     )
 
 
-def write_folder(folder: Path, entries: dict[str, bytes], scales: int = 1) -> Path:
-    """Write linked entries with weights and golden cases, as they lie on a device."""
+def data_entries(scales: int = 1) -> dict[str, bytes]:
+    """The weights and two golden cases."""
     cases = [
         (list(case.values()), list(outputs(**case, scales=scales).values()))
         for case in (inputs(0), inputs(1))
     ]
-    files = {**entries, "weights.bin": weights_entry(WEIGHTS), **golden_entries(cases)}
-    for name, content in files.items():
+    return {"weights.bin": weights_entry(WEIGHTS), **golden_entries(cases)}
+
+
+def make_artifact(entries: dict[str, bytes]) -> Artifact:
+    """The artifact of what `linked` made for the host."""
+    return Artifact.assemble(
+        plan=plan(),
+        entries={**entries, **data_entries()},
+        model=Model("net", "made by hand", "0" * 64, parameters=19, macs=703),
+        target=load_target("host"),
+        tools={},
+        golden=["zero", "one"],
+    )
+
+
+def write_folder(folder: Path, entries: dict[str, bytes], scales: int = 1) -> Path:
+    """Write linked entries with weights and golden cases, as they lie on a device."""
+    for name, content in {**entries, **data_entries(scales)}.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         path.chmod(0o755)
     return folder
+
+
+def gcc(*arguments: str | Path) -> None:
+    """Compile with this machine's compiler; a warning is an error."""
+    result = run(["gcc", *WARNINGS, f"-I{RUNTIME}/include", f"-I{RUNTIME}/src", *arguments])
+    assert result.returncode == 0, result.stderr
+
+
+def write_program(path: Path, *, model: str = "net", scales: int = 1) -> Path:
+    """Write the network's generated C source."""
+    source = program_source(
+        plan(scales), model=model, target="host", weights_sha256=WEIGHTS_SHA256, golden_cases=2
+    )
+    path.write_text(source)
+    return path
+
+
+def sanitized_runner(path: Path) -> Path:
+    """Build the network's runner under gcc's sanitizers, at any fault of which it exits with 1."""
+    source = write_program(path.with_suffix(".c"))
+    sources = [*(RUNTIME / "src").glob("**/*.c"), *KERNELS.glob("*.c"), source]
+    gcc(*SANITIZED, "-DEC_ENTRY=edgeconv_program", *sources, "-o", path, "-lm", "-pthread")
+    return path
 
 
 def run(command: list[str | Path], **options: object) -> "subprocess.CompletedProcess[str]":

@@ -1,7 +1,7 @@
 """The `.edge` file: one zip that holds a compiled network and what proves it."""
 
 from edgeconv.artifact.artifact import Artifact
-from edgeconv.artifact.manifest import SCHEMA, File, Manifest, Memory, Model
+from edgeconv.artifact.manifest import SCHEMA, File, Manifest, Memory, Model, parse_manifest
 from edgeconv.artifact.tensors import (
     Array,
     Arrays,
@@ -23,5 +23,6 @@ __all__ = [
     "decode_tensor",
     "encode_tensor",
     "golden_entries",
+    "parse_manifest",
     "weights_entry",
 ]

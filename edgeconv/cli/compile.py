@@ -27,6 +27,7 @@ from edgeconv.cli.options import (
 )
 from edgeconv.cli.verify import show_report
 from edgeconv.errors import DeviceError, UsageError
+from edgeconv.files import refuse_unwritable
 
 if TYPE_CHECKING:
     from edgeconv.artifact import Artifact
@@ -87,7 +88,7 @@ def compile_model(
     from edgeconv.api import compile as compile_to_artifact
 
     shapes = parse_input_shapes(input_shape or [])
-    _refuse_odd_output(output)
+    _refuse_output(output)
     warn_of_pickle(model, allow_pickle)
     load_plugins(plugin)
     started = time.perf_counter()
@@ -129,10 +130,11 @@ def compile_model(
         raise DeviceError(f"{path} was written, but --verify could not be done: {obstacle}")
 
 
-def _refuse_odd_output(output: Path | None) -> None:
+def _refuse_output(output: Path | None) -> None:
     # Before minutes of compiling, not after.
     if output is not None and output.suffix != ".edge":
         raise UsageError(f"--output {output}: an artifact's name ends with .edge")
+    refuse_unwritable(output.parent if output else Path())
     if output is not None and output.is_dir():
         raise UsageError(f"--output {output}: is a folder")
 

@@ -71,7 +71,7 @@ class SshDevice(RemoteDevice):
     def send(self, folder: Path, names: Sequence[str], remote: str) -> None:
         """Send the files as one tar stream."""
         memory = io.BytesIO()
-        with tarfile.open(fileobj=memory, mode="w") as archive:
+        with tarfile.open(fileobj=memory, mode="w", dereference=True) as archive:
             for name in names:
                 archive.add(folder / name, name)
         self.check(f"tar -C {shlex.quote(remote)} -xf -", "copy files to it", memory.getvalue())
@@ -81,12 +81,18 @@ class SshDevice(RemoteDevice):
         listed = " ".join(map(shlex.quote, names))
         data = self.check(f"tar -C {shlex.quote(remote)} -cf - {listed}", "copy files from it")
         try:
-            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-                # Only what was asked for, and as files: nothing else that a stream can hold.
+            # Not "r", which would unpack what is compressed, of any size.
+            with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
                 for name in names:
-                    file = archive.extractfile(name)
-                    if file is None:
-                        raise DeviceError(f"{self.name}: {name} is not a file there.")
-                    (folder / name).write_bytes(file.read())
-        except (tarfile.TarError, KeyError) as error:
+                    (folder / name).write_bytes(self._content(archive, name))
+        except (tarfile.TarError, KeyError, ValueError) as error:
             raise DeviceError(f"{self.name}: sent no tar stream of {listed}: {error}.") from None
+
+    def _content(self, archive: tarfile.TarFile, name: str) -> bytes:
+        """Return a file's bytes; the board decides on no path, and sends no more than it says."""
+        member = archive.getmember(name)
+        # A sparse file's few bytes stand for as many as it likes, a link for another file.
+        if not member.isreg() or member.issparse():
+            raise DeviceError(f"{self.name}: {name} is not a plain file there.")
+        file = archive.extractfile(member)
+        return file.read() if file else b""  # None for what was refused above

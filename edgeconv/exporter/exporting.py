@@ -48,7 +48,7 @@ def export(source: Source, *, golden_inputs: GoldenInputs | None = None) -> Expo
         # Before anything runs, since it says which shapes cannot be.
         model = tidy(original, source.example_inputs, source.origin)
         names = [value.name for value in original.graph.output]
-        outputs = [reference_values(original, case, names) for _, case in inputs]
+        outputs = [reference_values(original, case, names, source.origin) for _, case in inputs]
     else:
         with eager.Program(source) as program:
             outputs = [program.run(case) for _, case in inputs]
@@ -104,7 +104,7 @@ def _check(exported: Exported, case: GoldenCase) -> None:
                 f"{case.label}, so nothing can be checked against it; give inputs that the "
                 "network is made for"
             )
-    got = reference_values(exported.model, case.inputs, list(case.outputs))
+    got = reference_values(exported.model, case.inputs, list(case.outputs), origin)
     for name, want in case.outputs.items():
         limit = exported.tolerances[name]
         error = relative_error(got[name], want)

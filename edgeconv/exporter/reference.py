@@ -17,22 +17,27 @@ Array = npt.NDArray[Any]
 
 
 def reference_values(
-    model: onnx.ModelProto, inputs: Mapping[str, Array], names: Sequence[str]
+    model: onnx.ModelProto,
+    inputs: Mapping[str, Array],
+    names: Sequence[str],
+    origin: str = "the model",
 ) -> dict[str, Array]:
     """Run the model in ONNX Runtime and return the named values, outputs or intermediate.
+
+    `origin`, such as a file's name, says in messages which model it is.
 
     Raises:
         UsageError: the graph computes no value of that name, or the inputs do not fit.
         UnsupportedModelError: ONNX Runtime cannot run the model.
     """
-    return open_reference(model, names)(inputs)
+    return open_reference(model, names, origin)(inputs)
 
 
 def open_reference(
-    model: onnx.ModelProto, names: Sequence[str]
+    model: onnx.ModelProto, names: Sequence[str], origin: str = "the model"
 ) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
     """Return what runs the model once more for every call, as `reference_values` does once."""
-    session = _session(_exposing(model, names))
+    session = _session(_exposing(model, names), origin)
 
     def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
         try:
@@ -40,7 +45,7 @@ def open_reference(
             results = session.run(list(names), dict(inputs)) if names else []
         except Exception as error:
             # ONNX Runtime's exceptions have no common class of their own.
-            raise UsageError(f"ONNX Runtime fails on these inputs: {error}") from error
+            raise UsageError(f"{origin}: ONNX Runtime fails on these inputs: {error}") from error
         return dict(zip(names, results, strict=True))
 
     return run
@@ -103,7 +108,7 @@ def _with_exact_sigmoids(model: onnx.ModelProto) -> onnx.ModelProto:
     return typed
 
 
-def _session(model: onnx.ModelProto) -> Any:
+def _session(model: onnx.ModelProto, origin: str) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -116,4 +121,4 @@ def _session(model: onnx.ModelProto) -> Any:
             model_bytes(_with_exact_sigmoids(model)), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
-        raise UnsupportedModelError(f"ONNX Runtime cannot load the model: {error}") from error
+        raise UnsupportedModelError(f"{origin}: ONNX Runtime cannot load it: {error}") from error

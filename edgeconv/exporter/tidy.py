@@ -45,9 +45,9 @@ def tidy(
         fix_shape(value, example_inputs[value.name].shape)
     plain = raised(inlined(plain), origin)
     fill_defaults(plain)
-    plain = fold(infer(plain, origin))
+    plain = fold(infer(plain, origin), origin)
     while _evaluate_several(plain):
-        plain = fold(infer(plain, origin))
+        plain = fold(infer(plain, origin), origin)
     plain = _spelled_out(infer(plain, origin), origin)
     _name(plain)
     _order_constants(plain.graph)
@@ -87,7 +87,7 @@ def infer(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
     return inferred
 
 
-def fold(model: onnx.ModelProto) -> onnx.ModelProto:
+def fold(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
     """Compute what depends on constants and shapes only.
 
     Raises:
@@ -108,7 +108,7 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
     except Exception as error:
         # The optimiser's exceptions have no common class.
         raise UnsupportedModelError(
-            f"the ONNX model cannot be simplified ({error}); export it again"
+            f"{origin}: the ONNX model cannot be simplified ({error}); export it again"
         ) from error
     return folded
 
@@ -165,7 +165,7 @@ def _spelled_out(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
     """
     plain, owners = spell_out(model, _is_open(model))
     while owners:
-        model = fold(infer(plain, origin))
+        model = fold(infer(plain, origin), origin)
         plain, owners = spell_out(model, _is_open(model))
     return model
 

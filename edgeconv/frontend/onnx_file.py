@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,7 @@ def load(file: ModelFile, request: Request) -> Source:
         # The latter where the checker's message quotes a damaged name.
         raise UnsupportedModelError(f"{file.path}: not a valid ONNX model: {error}") from error
     _drop_initialised_inputs(model)
+    _number_repeated_names(model)
     specs = [_spec(value, file) for value in model.graph.input]
     if not specs:
         raise UnsupportedModelError(f"{file.path}: takes no inputs, so there is nothing to run")
@@ -110,6 +113,19 @@ def _drop_initialised_inputs(model: onnx.ModelProto) -> None:
     del graph.input[:]
     graph.input.extend(kept)
     model.ir_version = max(model.ir_version, _CONSTANTS_ONLY_IR)
+
+
+def _number_repeated_names(model: onnx.ModelProto) -> None:
+    """Make the names of nodes different: ONNX Runtime insists, though nothing refers to them."""
+    for graph in messages(model, onnx.GraphProto):
+        taken = Counter(node.name for node in graph.node)
+        repeated = {name for name, count in taken.items() if name and count > 1}
+        for node in graph.node:
+            if node.name in repeated:
+                stem = node.name
+                numbered = (f"{stem}_{number}" for number in itertools.count(1))
+                node.name = next(name for name in numbered if name not in taken)
+                taken[node.name] += 1
 
 
 def _spec(value: onnx.ValueInfoProto, file: ModelFile) -> InputSpec:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import _ctypes
 import ctypes
+import hashlib
 import os
 import threading
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.artifact import Artifact
+from edgeconv.artifact import Artifact, parse_manifest
 from edgeconv.errors import ArtifactError, DeviceError, EdgeconvError, UsageError
 from edgeconv.plan import Tensor
 
@@ -123,7 +124,11 @@ class Model:
     outputs: tuple[Tensor, ...]
 
     def __init__(self, path: str | Path, threads: int = 1, *, pin_cores: bool = False) -> None:
-        """Open an `.edge` file, whose hashes are checked, or an artifact's folder.
+        """Open an `.edge` file, whose hashes are all checked, or an artifact's folder.
+
+        Of a folder, the library is compared with `manifest.json`, where that is there, and the
+        header of the weights with the library. The weights are mapped and not read, so a changed
+        number among them is not found: open the `.edge` file where storage is not trusted.
 
         `pin_cores` pins each thread, the calling one too, to a core, the fastest first.
         Raises UsageError: no such path, no shared library inside, a number of threads out of
@@ -242,8 +247,22 @@ class Model:
 
 def _folder(path: Path) -> Path:
     if path.is_dir():
+        _check_library(path)
         return path
     return Artifact.load(path).unpack()
+
+
+def _check_library(folder: Path) -> None:
+    """Compare the library with the manifest, if both are there, before its code runs."""
+    library, manifest = folder / "libmodel.so", folder / "manifest.json"
+    if not library.is_file() or not manifest.is_file():
+        return
+    wanted = parse_manifest(manifest.read_bytes()).files.get(library.name)
+    if wanted is None or hashlib.sha256(library.read_bytes()).hexdigest() != wanted.sha256:
+        raise ArtifactError(
+            f"{library}: its SHA-256 is not that of manifest.json. The folder was changed or "
+            "damaged: unpack the artifact again."
+        )
 
 
 def _load(folder: Path) -> ctypes.CDLL:

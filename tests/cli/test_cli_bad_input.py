@@ -9,8 +9,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from samples import make_artifact
+from samples import case, make_artifact
 
 from edgeconv.artifact import Artifact, Memory
 from edgeconv.cli.memory import model_shortage
@@ -100,14 +101,27 @@ def test_a_full_disk_under_stdout_is_one_message():
     assert b"Traceback" not in done.stderr
 
 
-def test_an_ended_compilation_leaves_nothing(tmp_path):
+# A shell's background jobs, which tests may be, ignore Ctrl-C.
+LISTENING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from edgeconv.cli.app import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "says"),
+    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
+)
+def test_an_ended_compilation_leaves_nothing(tmp_path, number, code, says):
     scratch = tmp_path / "scratch"
     folder = tmp_path / "work"
     scratch.mkdir()
     folder.mkdir()
     variables = {"TMPDIR": str(scratch), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     process = subprocess.Popen(
-        [EDGECONV, "compile", TINY, "--target", "host", "--verbose"],
+        [sys.executable, "-c", LISTENING, "compile", TINY, "--target", "host", "--verbose"],
         cwd=folder,
         env={**os.environ, **variables},
         stdout=subprocess.PIPE,
@@ -119,14 +133,52 @@ def test_an_ended_compilation_leaves_nothing(tmp_path):
         if line.startswith("kernels"):
             break
     time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, message = process.communicate(timeout=60)
-    assert process.returncode == 143, message
-    assert "terminated" in message
+    assert process.returncode == code, message
+    assert says in message
     assert list(folder.iterdir()) == []
     # Other libraries keep files of their own there.
     assert [path.name for path in scratch.iterdir() if path.name.startswith(("tmp", "edge"))] == []
     assert list((tmp_path / "cache" / "edgeconv").rglob(".*")) == []
+
+
+def as_a_user(*command: object) -> "subprocess.CompletedProcess[str]":
+    """Run without root's right to write where permissions forbid it."""
+    plain = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    words = [*plain, *map(str, command)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("writing", ["run", "compile", "python"])
+def test_a_read_only_folder_stays_as_it_is(tmp_path, writing):
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    net, inputs = folder / "net.edge", tmp_path / "in.npz"
+    make_artifact().save(net)
+    np.savez(inputs, x=case(0))
+    before = net.read_bytes()
+    folder.chmod(0o555)
+    unpack = "import sys; from edgeconv.artifact import Artifact; a = Artifact.load(sys.argv[1])"
+    commands = {
+        "run": [EDGECONV, "run", net, "--inputs", inputs, "--outputs", folder / "out.npz"],
+        "compile": [EDGECONV, "compile", TINY, "--target", "host", "-o", net],
+        "python": [sys.executable, "-c", f"{unpack}; a.unpack(sys.argv[1][:-5])", net],
+    }
+    done = as_a_user(*commands[writing])
+    assert "kept" in done.stderr
+    assert "cannot" in done.stderr
+    if writing != "python":
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+    assert [path.name for path in folder.iterdir()] == ["net.edge"]
+    assert net.read_bytes() == before
+
+
+def test_an_output_below_a_file_is_refused_before_compiling(cli, tmp_path):
+    (tmp_path / "file").touch()
+    message = cli("compile", TINY, "--target", "host", "-o", "file/x/net.edge", code=2).stderr
+    assert "is not a folder" in message
 
 
 def small(artifact: Artifact, memory_mib: int) -> Artifact:

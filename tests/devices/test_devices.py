@@ -1,8 +1,10 @@
 """Every transport does the same work; ssh, adb and the emulator are stand-ins (see conftest)."""
 
 import dataclasses
+import io
 import math
 import re
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +204,89 @@ def test_senseless_numbers():
     for options in ({"threads": 0}, {"warmup": -1}, {"repeat": 0}):
         with pytest.raises(UsageError, match="expected"):
             session.bench(**options)
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", **headers: str):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.pax_headers = kind, link, headers
+    return info
+
+
+def answer(tmp_path: Path, members, mode: str = "w", data: bytes = b"1\n0\n5\nsome") -> None:
+    """Make a `tar` for the board that sends these members, whatever it is asked for."""
+    stream = tmp_path / "stream"
+    with tarfile.open(stream, mode, format=tarfile.PAX_FORMAT) as archive:
+        for info in members:
+            info.size = 512 if info.isreg() else 0
+            archive.addfile(info, io.BytesIO(data.ljust(512, b"\0")))
+    program = tmp_path / "bin" / "tar"
+    program.write_text(f"#!/bin/sh\nexec cat '{stream}'\n")
+    program.chmod(0o755)
+
+
+SPARSE = {
+    "GNU.sparse.major": "1",
+    "GNU.sparse.minor": "0",
+    "GNU.sparse.name": "y.bin",
+    "GNU.sparse.realsize": str(1 << 40),
+}
+STREAMS = {
+    "symbolic link": [member("y.bin", tarfile.SYMTYPE, "/etc/passwd")],
+    "link to itself": [member("y.bin", tarfile.SYMTYPE, "y.bin")],
+    "hard link": [member("z.bin"), member("y.bin", tarfile.LNKTYPE, "z.bin")],
+    "device": [member("y.bin", tarfile.CHRTYPE)],
+    "pipe": [member("y.bin", tarfile.FIFOTYPE)],
+    "folder": [member("y.bin", tarfile.DIRTYPE)],
+    "sparse": [member("y.bin", **SPARSE)],
+}
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_a_boards_answer_is_a_plain_file_or_refused(kind, tmp_path):
+    answer(tmp_path, STREAMS[kind])
+    (tmp_path / "here").mkdir()
+    board = open_device("ssh://board", emulated_target())
+    with pytest.raises(DeviceError, match=r"y\.bin is not a plain file there"):
+        board.pull("/", ["y.bin"], tmp_path / "here")
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_a_board_writes_only_what_it_was_asked_for(tmp_path):
+    (tmp_path / "here").mkdir()
+    board = open_device("ssh://board", emulated_target())
+    outside = [member("../evil"), member(str(tmp_path / "evil")), member("more/evil")]
+    answer(tmp_path, [*outside, member("y.bin"), *outside])
+    board.pull("/", ["y.bin"], tmp_path / "here")
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["y.bin"]
+    assert not list(tmp_path.rglob("evil"))
+    answer(tmp_path, [member("../y.bin"), member("/y.bin"), member("./x/y.bin")])
+    with pytest.raises(DeviceError, match=r"sent no tar stream of y\.bin"):
+        board.pull("/", ["y.bin"], tmp_path / "here")
+
+
+def test_a_compressed_or_cut_answer_is_refused(tmp_path):
+    (tmp_path / "here").mkdir()
+    board = open_device("ssh://board", emulated_target())
+    answer(tmp_path, [member("y.bin")], "w:gz")
+    with pytest.raises(DeviceError, match="sent no tar stream"):
+        board.pull("/", ["y.bin"], tmp_path / "here")
+    answer(tmp_path, [member("y.bin")])
+    whole = (tmp_path / "stream").read_bytes()
+    for size in (0, 100, 512, 700):
+        (tmp_path / "stream").write_bytes(whole[:size])
+        with pytest.raises(DeviceError, match="sent no tar stream"):
+            board.pull("/", ["y.bin"], tmp_path / "here")
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_links_in_an_artifacts_folder_are_sent_as_files(tmp_path):
+    folder = tmp_path / "sent"
+    folder.mkdir()
+    (tmp_path / "real").write_bytes(b"weights")
+    (folder / "weights.bin").symlink_to(tmp_path / "real")
+    remote = Path(open_device("ssh://board", emulated_target()).push(folder))
+    assert not (remote / "weights.bin").is_symlink()
+    assert (remote / "weights.bin").read_bytes() == b"weights"
 
 
 def test_the_artifact_runs_itself(tmp_path: Path):

@@ -191,6 +191,69 @@ def test_examples_of_the_wrong_dtype_are_refused(tmp_path: Path) -> None:
         load_source(path, example_inputs=[np.zeros(2)])
 
 
+def test_nodes_of_one_name_are_taken(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["t"], name="same"),
+        helper.make_node("Neg", ["t"], ["u"], name="same"),
+        helper.make_node("Abs", ["u"], ["y"], name="same_1"),
+    ]
+    path = write(tmp_path / "net.onnx", nodes, [("x", FLOAT, [2])], [("y", FLOAT, [2])])
+    exported = export(load_source(path))
+    assert [node.name for node in exported.model.graph.node] == ["same_2", "same_3", "same_1"]
+
+
+def again(item: str, first: list, inputs: list, constants: list) -> None:
+    """Use a value's name a second time."""
+    if item == "output":
+        first.append(helper.make_node("Neg", ["x"], ["t"]))
+    elif item == "input":
+        inputs.append(inputs[0])
+    elif item == "constant":
+        constants.append(constants[0])
+    else:
+        constants.append(numpy_helper.from_array(np.ones(2, np.float32), "t"))
+
+
+@pytest.mark.parametrize("item", ["output", "input", "constant", "constant and output"])
+def test_values_of_one_name_are_refused(tmp_path: Path, item: str) -> None:
+    nodes = [helper.make_node("Mul", ["x", "w"], ["t"])]
+    inputs = [helper.make_tensor_value_info("x", FLOAT, [2])]
+    constants = [numpy_helper.from_array(np.ones(2, np.float32), "w")]
+    again(item, nodes, inputs, constants)
+    nodes.append(helper.make_node("Relu", ["t"], ["y"]))
+    outputs = [helper.make_tensor_value_info("y", FLOAT, [2])]
+    graph = helper.make_graph(nodes, "net", inputs, outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(UnsupportedModelError, match=r"net\.onnx: not a valid ONNX model"):
+        export(load_source(path))
+
+
+def test_what_the_optimiser_and_onnx_runtime_refuse_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # bfloat16 is in the standard's Relu, and not in ONNX Runtime's.
+    kind = TensorProto.BFLOAT16
+    cast = helper.make_node("Cast", ["x"], ["b"], to=kind)
+    back = helper.make_node("Cast", ["r"], ["y"], to=FLOAT)
+    path = write(
+        tmp_path / "half.onnx",
+        [cast, helper.make_node("Relu", ["b"], ["r"]), back],
+        [("x", FLOAT, [2])],
+        [("y", FLOAT, [2])],
+    )
+    with pytest.raises(UnsupportedModelError, match=r"half\.onnx: ONNX Runtime cannot load it"):
+        export(load_source(path))
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("cannot read")
+
+    monkeypatch.setattr("onnxscript.optimizer.fold_constants", fail)
+    with pytest.raises(UnsupportedModelError, match=r"half\.onnx: the ONNX model cannot be simpl"):
+        export(load_source(path))
+
+
 def test_unknown_operators_are_refused(tmp_path: Path) -> None:
     nodes = [helper.make_node("Frobnicate", ["x"], ["y"])]
     path = write(tmp_path / "net.onnx", nodes, [("x", FLOAT, [2])], [("y", FLOAT, [2])])

@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from fuzz.file_worker import KINDS
+from fuzz.file_kinds import KINDS
 
+WORKER = (sys.executable, "-m", "fuzz.file_worker")
 TESTS = Path(__file__).parents[1]
 LIMIT_S = 60.0  # for one case, and for a worker's start
 SEEDS_PER_KIND = 1 << 32
@@ -24,7 +25,8 @@ def run_files(
 ) -> tuple[Counter[str], list[str]]:
     """Run the cases `seed` to `seed + count`, at most for some seconds.
 
-    Returns how often each outcome came, and the failures with their seeds.
+    Returns how often each outcome came, and the failures with their seeds. Raises RuntimeError
+    where the worker cannot even start.
     """
     outcomes: Counter[str] = Counter()
     failures: list[str] = []
@@ -40,10 +42,13 @@ def run_files(
 
 def _worker_outcomes(kind: str, seed: int, end: int, until: float) -> Iterator[str]:
     """Yield the outcomes of one process, in order; the last is its death, if it dies early."""
-    command = [sys.executable, "-m", "fuzz.file_worker", kind, str(seed), str(end)]
+    command = [*WORKER, kind, str(seed), str(end)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=TESTS) as worker:
         try:
-            for line in _lines(worker):
+            lines = _lines(worker)
+            if next(lines).strip() != "ready":
+                raise RuntimeError(f"{kind}: the worker did not start; see its messages")
+            for line in lines:
                 if not line:
                     break
                 yield line.removeprefix("case ").strip()

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tarfile
 import warnings
 import zipfile
 from contextlib import suppress
@@ -76,6 +77,35 @@ def changed_entries(entries: Entries, draw: Random, payload: bytes) -> Entries:
     else:
         data = flipped(data, draw)
     return [*entries[:place], (name, data), *entries[place + 1 :]]
+
+
+def changed_members(data: bytes, draw: Random) -> bytes:
+    """Change a field of one member of a tar stream, with a right checksum."""
+    changed = bytearray()
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        members = archive.getmembers()
+        victim = draw.choice(members)
+        for member in members:
+            content = data[member.offset_data : member.offset_data + member.size]
+            if member is victim:
+                _change_member(member, draw)
+            for _ in range(draw.choice([0, 1, 1, 1, 1, 2]) if member is victim else 1):
+                changed += member.tobuf(tarfile.GNU_FORMAT) + content.ljust(-len(content) % 512)
+    return bytes(changed) + bytes(2 * 512)
+
+
+def _change_member(member: tarfile.TarInfo, draw: Random) -> None:
+    names = ["../x", "/etc/passwd", "x" * 200, "", member.name, "output_1.bin"]
+    match draw.randrange(4):
+        case 0:
+            member.type = draw.choice([*b"01234567ALKSxgXDV\0"]).to_bytes(1, "little")
+            member.linkname = draw.choice(names)
+        case 1:
+            member.name = draw.choice(names)
+        case 2:
+            member.size = draw.choice([0, 1, 511, 1 << 30, 1 << 62])
+        case 3:
+            member.type, member.linkname = tarfile.SYMTYPE, draw.choice(names)
 
 
 def changed_json(text: bytes, draw: Random) -> bytes:

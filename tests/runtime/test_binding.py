@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from c_programs import FAILING, inputs, linked, outputs, plan, run, write_folder
+from c_programs import FAILING, inputs, linked, make_artifact, outputs, plan, run, write_folder
 
-from edgeconv.artifact import Artifact
-from edgeconv.artifact import Model as ModelFacts
 from edgeconv.compiler.link import Emit
 from edgeconv.errors import ArtifactError, DeviceError, UsageError
 from edgeconv.runtime import Model
-from edgeconv.target import load_target
 
 
 def check(model: Model, seed: int, scales: int = 1) -> None:
@@ -54,23 +51,11 @@ def test_inputs_that_are_not_contiguous(host_folder: Path) -> None:
 
 
 def test_an_edge_file_is_checked_and_run(
-    host_entries: dict[str, bytes],
-    host_folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    host_entries: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    files = (path for path in host_folder.rglob("*") if path.is_file())
-    artifact = Artifact.assemble(
-        plan=plan(),
-        entries={str(path.relative_to(host_folder)): path.read_bytes() for path in files},
-        model=ModelFacts("net", "made by hand", "0" * 64, parameters=19, macs=703),
-        target=load_target("host"),
-        tools={},
-        golden=["zero", "one"],
-    )
     path = tmp_path / "net.edge"
-    artifact.save(path)
+    make_artifact(host_entries).save(path)
     with Model(path) as model:
         check(model, 4)
 
@@ -79,6 +64,19 @@ def test_an_edge_file_is_checked_and_run(
     path.write_bytes(content)
     with pytest.raises(ArtifactError):
         Model(path)
+
+
+def test_a_folders_library_is_the_manifests(host_entries: dict[str, bytes], tmp_path: Path) -> None:
+    folder = make_artifact(host_entries).unpack(tmp_path / "unpacked")
+    with Model(folder) as model:
+        check(model, 4)
+    library = folder / "libmodel.so"
+    library.write_bytes(library.read_bytes() + b"\0")
+    with pytest.raises(ArtifactError, match=r"libmodel\.so: its SHA-256 is not that of manifest"):
+        Model(folder)
+    (folder / "manifest.json").write_text("{}")
+    with pytest.raises(ArtifactError, match=r"manifest\.json"):
+        Model(folder)
 
 
 def test_profile_has_the_steps_of_the_last_run(host_folder: Path) -> None:

@@ -3,38 +3,22 @@
 from pathlib import Path
 
 import pytest
-from c_programs import KERNELS, WARNINGS, WEIGHTS_SHA256, plan, run, write_folder
+from c_programs import KERNELS, SANITIZED, gcc, run, write_folder, write_program
 
-from edgeconv.compiler.link.program_c import program_source
 from edgeconv.compiler.link.runtime_objects import RUNTIME
 
-INCLUDES = (f"-I{RUNTIME}/include", f"-I{RUNTIME}/src")
 BUILDS = {
     "plain": ("-O2",),
-    "address": ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+    "address": SANITIZED,
     "thread": ("-O1", "-g", "-fsanitize=thread"),
 }
-
-
-def gcc(*arguments: str | Path) -> None:
-    result = run(["gcc", *WARNINGS, *INCLUDES, *arguments])
-    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("build", BUILDS)
 def test_the_whole_interface(build: str, tmp_path: Path) -> None:
     objects = []
     for name, scales in (("a", 1), ("b", 2)):
-        source = tmp_path / f"program_{name}.c"
-        source.write_text(
-            program_source(
-                plan(scales),
-                model=name,
-                target="host",
-                weights_sha256=WEIGHTS_SHA256,
-                golden_cases=2,
-            )
-        )
+        source = write_program(tmp_path / f"program_{name}.c", model=name, scales=scales)
         objects.append(tmp_path / f"program_{name}.o")
         gcc(*BUILDS[build], f"-DEC_ENTRY=edgeconv_program_{name}", "-c", source, "-o", objects[-1])
         write_folder(tmp_path / name, {}, scales)
@@ -60,7 +44,7 @@ def test_the_header_is_fit_for_cpp(tmp_path: Path) -> None:
             "-pedantic",
             "-c",
             tmp_path / "app.cc",
-            *INCLUDES,
+            f"-I{RUNTIME}/include",
             "-o",
             tmp_path / "app.o",
         ]

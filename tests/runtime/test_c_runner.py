@@ -1,6 +1,7 @@
 """The runner executable, from outside: JSON, files, exit codes, the self-test and its metrics."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -263,6 +264,25 @@ def test_weights_that_do_not_fit(host_folder: Path, how: str, message: str) -> N
     assert (result.returncode, result.stdout) == (3, "")
     assert message in result.stderr
     assert "weights.bin" in result.stderr
+
+
+def replace_by(path: Path, kind: str) -> None:
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to({"endless": "/dev/zero", "loop": path}[kind])
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "endless", "loop"])
+@pytest.mark.parametrize("name", ["weights.bin", "golden/0/input_1.bin", "golden/1/output_0.bin"])
+def test_what_is_no_file_is_refused_at_once(host_folder: Path, name: str, kind: str) -> None:
+    replace_by(host_folder / name, kind)
+    result = run([host_folder / "runner", "--self-test"])
+    assert result.returncode == 3
+    assert name in result.stderr
 
 
 def test_golden_files_that_are_missing(host_folder: Path) -> None:

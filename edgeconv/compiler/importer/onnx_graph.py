@@ -49,7 +49,7 @@ def _read(model: onnx.ModelProto) -> _Read:
     """
     plain, owners = spell_out(model, lambda node: find_converter(op_name(node)) is None)
     if owners:
-        plain = fold(infer(plain, model.graph.name))
+        plain = fold(infer(plain, model.graph.name), model.graph.name)
     plain = infer(plain, model.graph.name)
     graph = plain.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}

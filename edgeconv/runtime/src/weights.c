@@ -90,7 +90,7 @@ ec_status ec_weights_map(ec_weights *weights, const ec_program *program, const c
             return ec_fail(error, EC_ERROR_ARGUMENT, "the path of the weights is too long");
         path = inside;
     }
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* at a pipe it would wait */
     if (file < 0)
         return ec_fail(error, EC_ERROR_FILE, "cannot open %s: %s", path, strerror(errno));
     ec_status status = map_file(weights, file, program, path, error);

@@ -1,6 +1,7 @@
 #include "files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -15,7 +16,8 @@ static bool failed(const char *verb, const char *path)
 
 bool file_read(const char *path, void *data, uint64_t bytes)
 {
-    FILE *file = fopen(path, "rbe");
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* at a pipe it would wait */
+    FILE *file = descriptor < 0 ? NULL : fdopen(descriptor, "rb");
     if (!file)
         return failed("open", path);
     fseek(file, 0, SEEK_END);
