@@ -247,11 +247,13 @@ def _times_weights(
 ) -> relax.Expr:
     """Return the products of the inputs of all steps, (T, N, directions, panels, gates, LANES)."""
     columns = np.moveaxis(_panels(_weights(node, _W), _gates(node)), -1, 0)
-    flat = _constant(columns.reshape(len(columns), -1))
-    product = builder.emit(relax.op.matmul(data, flat))
+    weights = _constant(columns.reshape(len(columns), -1))
+    steps, batch, width = (int(size) for size in data.ty.shape)
+    # One matrix, so that weights are read once for several rows.
+    rows = builder.emit(relax.op.reshape(data, (steps * batch, width)))
+    product = builder.emit(relax.op.matmul(rows, weights))
     added = _constant(_panels(bias, _gates(node)).reshape(-1))
     product = builder.emit(relax.op.add(product, added))
-    steps, batch, _ = data.ty.shape
     return builder.emit(relax.op.reshape(product, (steps, batch, *columns.shape[1:])))
 
 
