@@ -72,6 +72,20 @@ def test_deformable_convolution() -> None:
     assert (layer.family, layer.macs) == ("deformable", 8 * 16 * 36)
 
 
+def test_recurrent_layer() -> None:
+    shapes = {"x": (5, 2, 7), "w": (2, 24, 7), "r": (2, 24, 6)}
+    attributes = {"hidden_size": 6, "direction": "bidirectional"}
+    graph = helper.make_graph(
+        [helper.make_node("LSTM", list(shapes), ["", "last"], **attributes)],
+        "graph",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in shapes.items()],
+        [helper.make_tensor_value_info("last", TensorProto.FLOAT, (2, 2, 6))],
+    )
+    (layer,) = inspect_model(helper.make_model(graph))
+    assert (layer.family, layer.outputs) == ("recurrent", ((2, 2, 6),))
+    assert layer.macs == 5 * 2 * (2 * 24 * 7 + 2 * 24 * 6)
+
+
 def test_totals_of_a_network_and_reasons_by_node() -> None:
     source = load_source("zoo:resnet18/tiny")
     model = export(source).model
