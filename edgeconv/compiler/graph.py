@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import tvm
+from tvm import relax
+
+
+def constant(array: npt.NDArray[Any]) -> relax.Constant:
+    """Return an array in Relax, in its own type, which TVM would halve where it has 64 bits."""
+    return relax.const(np.ascontiguousarray(array), str(array.dtype))
 
 
 @dataclass(frozen=True)

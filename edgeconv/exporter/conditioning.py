@@ -2,7 +2,7 @@
 
 Some layers amplify the rounding of what they get: a softmax multiplies it by the size of its
 logits, deformable sampling by the slope of the image, a sum by how much of it cancels. How much
-depends on the data. So the network runs in ONNX Runtime as it is, and several times with every
+depends on the data. So the network runs as it is, and several times with every
 layer's result v disturbed as rounding may disturb it:
 
     v + FACTOR * r * u * max(|v|, root of the sum of the squared terms of v),   u uniform in (-1, 1)
@@ -23,16 +23,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from edgeconv.exporter.graph import ValueType, first_output, value_types
 from edgeconv.exporter.reference import open_reference, reference_values
 
 Array = npt.NDArray[Any]
 
-# Large enough that float32 holds the disturbance with a few bits, small enough to be linear.
+# Element types whose disturbance is measured: the squared terms of halves may overflow.
+MEASURED = (np.float32, np.float64)
+# Large enough that a value holds the disturbance with a few bits, small enough to be linear.
 FACTOR = 32.0
-_EPS = float(np.finfo(np.float32).eps)
 DRAWS = 4
 
 # Sums of products: the same operator on squared operands gives the sum of the squared terms.
@@ -56,13 +57,13 @@ def disturbances(
     inputs: Mapping[str, Array],
     names: Sequence[str],
 ) -> dict[str, tuple[float, float]]:
-    """Return, by name, the largest change of a float32 value and its largest magnitude.
+    """Return, by name, the largest change of a value and its largest magnitude.
 
     Args:
         model: every shape known.
         roundings: eps * sqrt(accumulation length) by the name of a node's first output.
         inputs: arrays by name.
-        names: values to measure; only finite elements count.
+        names: values to measure, in `MEASURED` types; only finite elements count.
     """
     types = value_types(model)
     decided = _decided(model, types)
@@ -75,7 +76,7 @@ def disturbances(
         feeds = {**inputs, **{name: clean[name] for name in decided}}
         rng = np.random.default_rng(0)
         for _ in range(DRAWS):
-            noise = {name: _uniform(rng, shape, b) for name, (shape, b) in bounds.items()}
+            noise = {name: _uniform(rng, *bound) for name, bound in bounds.items()}
             for name, noisy in noisy_run({**feeds, **noise}).items():
                 change = _largest(noisy.astype(np.float64) - clean[name])
                 changes[name] = max(changes[name], change / FACTOR)
@@ -97,13 +98,13 @@ def _disturbed(
     roundings: Mapping[str, float],
     types: Mapping[str, ValueType],
     decided: Sequence[str],
-) -> tuple[onnx.ModelProto, dict[str, tuple[tuple[int, ...], float]]]:
-    """Return the model with disturbed layers, and shape and bound of its noise by input name.
+) -> tuple[onnx.ModelProto, dict[str, tuple[ValueType, float]]]:
+    """Return the model with disturbed layers, and type and bound of its noise by input name.
 
     What was decided becomes an input, and so does the noise: ONNX Runtime has no random operators
     of opset 22 and above.
     """
-    bounds: dict[str, tuple[tuple[int, ...], float]] = {}
+    bounds: dict[str, tuple[ValueType, float]] = {}
     disturbed = onnx.ModelProto()
     disturbed.CopyFrom(model)
     graph = disturbed.graph
@@ -115,20 +116,20 @@ def _disturbed(
         node.output[:] = [f"{name}/dropped" if name in fixed else name for name in node.output]
         rounding = roundings[first_output(original)]
         names = [name for name in original.output if name and name not in fixed]
-        names = [name for name in names if types[name].dtype == np.float32]
+        names = [name for name in names if types[name].dtype in MEASURED]
         if not rounding or not names:
             graph.node.append(node)
             continue
         bound = FACTOR * rounding
-        bounds.update({_draw(name): (types[name].shape, bound) for name in names})
+        bounds.update({_draw(name): (types[name], bound) for name in names})
         if node.op_type in _CENTRED:
-            bounds[_draw(_operand(names[0]))] = types[original.input[0]].shape, bound
-        graph.node.extend(_noisy(node, names, rounding))
+            bounds[_draw(_operand(names[0]))] = types[original.input[0]], bound
+        graph.node.extend(_noisy(node, names, rounding, types[names[0]].dtype))
     known = {value.name: value for value in [*model.graph.value_info, *model.graph.output]}
     graph.input.extend(known[name] for name in decided)
     graph.input.extend(
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
-        for name, (shape, _) in bounds.items()
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(kind.dtype), kind.shape)
+        for name, (kind, _) in bounds.items()
     )
     kept = [value for value in graph.output if value.name not in fixed]
     del graph.output[:]
@@ -136,9 +137,10 @@ def _disturbed(
     return disturbed, bounds
 
 
-def _uniform(rng: np.random.Generator, shape: tuple[int, ...], bound: float) -> Array:
+def _uniform(rng: np.random.Generator, kind: ValueType, bound: float) -> Array:
+    dtype: Any = kind.dtype
     # A scalar's noise must be an array too.
-    return np.asarray((rng.random(shape, np.float32) * 2 - 1) * np.float32(bound), np.float32)
+    return np.asarray((rng.random(kind.shape, dtype) * 2 - 1) * dtype.type(bound), dtype)
 
 
 def _draw(result: str) -> str:
@@ -151,14 +153,16 @@ def _operand(name: str) -> str:
     return f"{name}/operand"
 
 
-def _noisy(node: onnx.NodeProto, names: Sequence[str], rounding: float) -> list[onnx.NodeProto]:
+def _noisy(
+    node: onnx.NodeProto, names: Sequence[str], rounding: float, dtype: np.dtype[Any]
+) -> list[onnx.NodeProto]:
     """Return nodes that compute the node's results, those with `names` disturbed."""
     first, nodes = names[0], []
     if node.op_type in _CENTRED:
         nodes += _disturb(node.input[0], _operand(first), [])
         node.input[0] = _operand(first)
     node.output[:] = [f"{name}/exact" if name in names else name for name in node.output]
-    terms = _terms(node, first, rounding)
+    terms = _terms(node, first, rounding, dtype)
     scale = [terms[-1].output[0]] if terms else []
     noise = [part for name in names for part in _disturb(f"{name}/exact", name, scale)]
     return [*nodes, node, *terms, *noise]
@@ -175,7 +179,9 @@ def _disturb(value: str, result: str, scale: Sequence[str]) -> list[onnx.NodePro
     ]
 
 
-def _terms(node: onnx.NodeProto, name: str, rounding: float) -> list[onnx.NodeProto]:
+def _terms(
+    node: onnx.NodeProto, name: str, rounding: float, dtype: np.dtype[Any]
+) -> list[onnx.NodeProto]:
     """Return nodes for the root of the sum of the squared terms; none where nothing is summed."""
     operands = (0,) if node.op_type in _MEANS else _PRODUCTS.get(node.op_type, ())
     if not operands:
@@ -192,10 +198,11 @@ def _terms(node: onnx.NodeProto, name: str, rounding: float) -> list[onnx.NodePr
             squared.input[operand] = square
     nodes += [squared, helper.make_node("Sqrt", [f"{name}/squares"], [f"{name}/root"])]
     # The terms of a mean are divided by their number, and so are the squares once more.
-    shrink = _EPS / rounding if node.op_type in _MEANS else 1.0
+    shrink = float(np.finfo(dtype).eps) / rounding if node.op_type in _MEANS else 1.0
+    factor = numpy_helper.from_array(np.asarray(shrink, dtype))
     return [
         *nodes,
-        helper.make_node("Constant", [], [f"{name}/shrink"], value_float=shrink),
+        helper.make_node("Constant", [], [f"{name}/shrink"], value=factor),
         helper.make_node("Mul", [f"{name}/root", f"{name}/shrink"], [f"{name}/terms"]),
     ]
 

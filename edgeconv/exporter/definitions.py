@@ -76,11 +76,15 @@ def _has_body(op: str, domain: str, version: int) -> bool:
 
 
 def fill_defaults(model: onnx.ModelProto) -> None:
-    """Add attributes that were left out to operators with a body, which lacks their defaults."""
+    """Add attributes that were left out to operators with a body, which lacks their defaults.
+
+    Also to BatchNormalization, which the optimiser folds with an epsilon in double precision.
+    """
     versions = {opset.domain: opset.version for opset in model.opset_import}
     for node in model.graph.node:
         version = versions.get(node.domain, 1)
-        if not _has_body(node.op_type, node.domain, version):
+        folds = node.op_type == "BatchNormalization" and not node.domain
+        if not folds and not _has_body(node.op_type, node.domain, version):
             continue
         given = {attribute.name for attribute in node.attribute}
         schema = defs.get_schema(node.op_type, version, node.domain)

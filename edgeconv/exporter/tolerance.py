@@ -33,7 +33,7 @@ import numpy.typing as npt
 import onnx
 from onnx import inliner
 
-from edgeconv.exporter.conditioning import disturbances
+from edgeconv.exporter.conditioning import MEASURED, disturbances
 from edgeconv.exporter.graph import ValueType, attribute, first_output, value_types
 from edgeconv.ops import op_of
 
@@ -41,7 +41,6 @@ Array = npt.NDArray[Any]
 
 # Where rounding alone moves an output by more than this, no comparison means much.
 LARGEST = 1e-2
-_FLOAT32 = np.finfo(np.float32)
 
 # Operators that move, select or clip, and so never round.
 EXACT = frozenset(
@@ -120,14 +119,15 @@ def value_tolerances(
     types = value_types(model)
     estimates = _estimates(model, types)
     result = {n: estimates[n] for n in (estimates if names is None else names) if n in estimates}
-    single = [name for name in result if types[name].dtype == np.float32]
+    measured = [name for name in result if types[name].dtype in MEASURED]
     plain = _without_functions(model)
     inner = types | value_types(plain)
     roundings = {first_output(node): _rounding(node, inner) for node in plain.graph.node}
     for inputs in cases:
-        for name, (change, largest) in disturbances(plain, roundings, inputs, single).items():
+        for name, (change, largest) in disturbances(plain, roundings, inputs, measured).items():
             if largest:
-                tiny = estimates[name] / _FLOAT32.eps * _FLOAT32.smallest_subnormal
+                limits: Any = np.finfo(types[name].dtype)
+                tiny = estimates[name] / limits.eps * limits.smallest_subnormal
                 limit = min(change / largest, LARGEST) + tiny / largest
                 result[name] = max(result[name], float(limit))
     return result

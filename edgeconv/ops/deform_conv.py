@@ -327,9 +327,11 @@ def _reshaped(
     """Return an input in another shape; a constant stays one."""
     from tvm import relax
 
-    constant = node.constant(index)
-    if constant is not None:
-        return relax.const(constant.reshape(shape))
+    from edgeconv.compiler.graph import constant
+
+    value = node.constant(index)
+    if value is not None:
+        return constant(value.reshape(shape))
     return builder.emit(relax.op.reshape(arguments[index], shape))
 
 

@@ -36,7 +36,7 @@ def deformable_columns(*arguments: Any) -> te.Tensor:
         start = (y if axis == 0 else x) * window.stride[axis] - window.pad_before[axis]
         whole = start + step * window.dilation[axis]
         size = height if axis == 0 else width
-        moved = whole.astype("float32") + offset(n, pair * 2 + axis, y, x)
+        moved = whole.astype(offset.dtype) + offset(n, pair * 2 + axis, y, x)
         # Beyond this all is zero; the bound keeps the conversion to integers defined.
         return tirx.max(tirx.min(moved, float(size + 1)), -2.0)
 
@@ -58,7 +58,7 @@ def deformable_columns(*arguments: Any) -> te.Tensor:
             weight = (low if down else 1.0 - low) * (near if right else 1.0 - near)
             # Not a Select, which reads its operands wherever it is vectorised.
             return tirx.if_then_else(
-                inside, weight * data(n, channel, row, col), tirx.const(0, "float32")
+                inside, weight * data(n, channel, row, col), tirx.const(0, data.dtype)
             )
 
         total = corner(0, 0) + corner(0, 1) + corner(1, 0) + corner(1, 1)

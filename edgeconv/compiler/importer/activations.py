@@ -48,7 +48,7 @@ def _hard_sigmoid(
 def _convert_hard_sigmoid(
     builder: relax.BlockBuilder, node: Node, arguments: Arguments
 ) -> relax.Expr:
-    alpha, beta = node.attributes.get("alpha", 0.2), node.attributes.get("beta", 0.5)
+    alpha, beta = node.attributes.get("alpha", np.float32(0.2)), node.attributes.get("beta", 0.5)
     return _hard_sigmoid(builder, node, arguments[0], alpha, beta)
 
 
@@ -86,8 +86,8 @@ def _convert_celu(builder: relax.BlockBuilder, node: Node, arguments: Arguments)
 
 
 def _convert_selu(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
-    alpha = node.attributes.get("alpha", 1.6732632)
-    gamma = node.attributes.get("gamma", 1.0507010)
+    alpha = node.attributes.get("alpha", np.float32(1.6732632))
+    gamma = node.attributes.get("gamma", np.float32(1.0507010))
     return _exponential(builder, node, arguments[0], alpha=alpha, scale=gamma)
 
 

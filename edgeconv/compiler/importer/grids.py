@@ -8,6 +8,7 @@ import numpy as np
 from tvm import relax
 
 from edgeconv.compiler.compute.grid_sample import grid_sample
+from edgeconv.compiler.graph import constant
 from edgeconv.compiler.importer.converter import Arguments, Converter, computed, dtype_of
 from edgeconv.compiler.importer.node import Node
 
@@ -57,7 +58,7 @@ def _convert_affine_grid(
     flat = np.stack([*(p.reshape(-1) for p in places), np.ones(prod(size))], axis=1)
     dtype = dtype_of(arguments[0])
     transposed = builder.emit(relax.op.permute_dims(arguments[0], [0, 2, 1]))
-    product = relax.op.matmul(relax.const(flat.astype(dtype)), transposed)
+    product = relax.op.matmul(constant(flat.astype(dtype)), transposed)
     return relax.op.reshape(builder.emit(product), node.shapes[node.outputs[0]])
 
 

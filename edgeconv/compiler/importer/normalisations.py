@@ -5,16 +5,18 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
-import numpy.typing as npt
+from onnx import helper
 from tvm import relax
 
 from edgeconv.compiler.compute.normalise import across_channels, standardise, standardised
+from edgeconv.compiler.graph import constant
 from edgeconv.compiler.importer.converter import Arguments, Converter, computed, dtype_of
 from edgeconv.compiler.importer.node import Node
 
 
-def _constant(array: npt.NDArray[np.float32]) -> relax.Expr:
-    return relax.const(np.ascontiguousarray(array), str(array.dtype))
+def _epsilon(node: Node) -> float:
+    """Return epsilon, which ONNX holds in single precision."""
+    return float(np.float32(node.attributes.get("epsilon", 1e-5)))
 
 
 def _refuse_batch_norm(node: Node) -> str | None:
@@ -28,9 +30,9 @@ def _convert_batch_norm(
 ) -> relax.Expr:
     """Scale and shift; constants are combined in double precision."""
     shape = (1, -1, *(1,) * (node.rank() - 2))
-    epsilon = node.attributes.get("epsilon", 1e-5)
+    epsilon = _epsilon(node)
     constants = [node.constant(index) for index in range(1, 5)]
-    if any(constant is None for constant in constants):
+    if any(value is None for value in constants):
         scale, shift, mean, variance = (
             builder.emit(relax.op.reshape(argument, (1, node.shape(1)[0], *shape[2:])))
             for argument in arguments[1:5]
@@ -44,8 +46,8 @@ def _convert_batch_norm(
     factor = scale / np.sqrt(variance + epsilon)
     offset = shift - mean * factor
     dtype = dtype_of(arguments[0])
-    scaled = relax.op.multiply(arguments[0], _constant(factor.reshape(shape).astype(dtype)))
-    return relax.op.add(builder.emit(scaled), _constant(offset.reshape(shape).astype(dtype)))
+    scaled = relax.op.multiply(arguments[0], constant(factor.reshape(shape).astype(dtype)))
+    return relax.op.add(builder.emit(scaled), constant(offset.reshape(shape).astype(dtype)))
 
 
 def _rows(
@@ -53,6 +55,10 @@ def _rows(
 ) -> relax.Expr:
     """Return `data` as (count, elements)."""
     return builder.emit(relax.op.reshape(data, (count, prod(shape) // count)))
+
+
+def _cast(builder: relax.BlockBuilder, value: relax.Expr, dtype: str) -> relax.Expr:
+    return value if dtype_of(value) == dtype else builder.emit(relax.op.astype(value, dtype))
 
 
 def _scaled(
@@ -79,27 +85,28 @@ def _convert_layer_norm(
     size = node.shape(0)
     axis = node.attributes.get("axis", -1) % len(size)
     rows = _rows(builder, arguments[0], prod(size[:axis]), size)
-    epsilon = node.attributes.get("epsilon", 1e-5)
+    epsilon = _epsilon(node)
     statistics: list[relax.Expr] = []
     if any(node.outputs[1:]):
-        results = builder.emit(computed(builder, standardise, [rows], epsilon, True))
-        normal, *statistics = (builder.emit(relax.TupleGetItem(results, i)) for i in range(3))
+        parts = builder.emit(computed(builder, standardise, [rows], epsilon, True))
+        normal, *statistics = (builder.emit(relax.TupleGetItem(parts, i)) for i in range(3))
     else:
         normal = builder.emit(computed(builder, standardised, [rows], epsilon, True))
     shaped = builder.emit(relax.op.reshape(normal, size))
     bias = arguments[2] if node.has_input(2) else None
     reduced = (*size[:axis], *(1,) * (len(size) - axis))
-    return [
-        _scaled(builder, shaped, arguments[1], bias),
-        *(builder.emit(relax.op.reshape(value, reduced)) for value in statistics),
-    ]
+    results = [_scaled(builder, shaped, arguments[1], bias)]
+    for value, name in zip(statistics, node.outputs[1:], strict=False):
+        view = builder.emit(relax.op.reshape(value, reduced))
+        results.append(_cast(builder, view, node.dtypes[name]) if name else view)
+    return results
 
 
 def _convert_rms_norm(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
     size = node.shape(0)
     axis = node.attributes.get("axis", -1) % len(size)
     rows = _rows(builder, arguments[0], prod(size[:axis]), size)
-    epsilon = node.attributes.get("epsilon", 1e-5)
+    epsilon = _epsilon(node)
     normal = builder.emit(computed(builder, standardised, [rows], epsilon, False))
     shaped = builder.emit(relax.op.reshape(normal, size))
     return _scaled(builder, shaped, arguments[1], None)
@@ -111,14 +118,18 @@ def _convert_group_norm(
     """GroupNormalization, and InstanceNormalization, where every channel is a group."""
     size = node.shape(0)
     groups = node.attributes.get("num_groups", size[1])
+    dtype = dtype_of(arguments[0])
     rows = _rows(builder, arguments[0], size[0] * groups, size)
-    epsilon = node.attributes.get("epsilon", 1e-5)
+    # Since opset 21 GroupNormalization says in which type it calculates, whatever the data's.
+    if stash := node.attributes.get("stash_type"):
+        rows = _cast(builder, rows, helper.tensor_dtype_to_np_dtype(stash).name)
+    epsilon = _epsilon(node)
     normal = builder.emit(computed(builder, standardised, [rows], epsilon, True))
     view, operand = size, (1, size[1], *(1,) * (len(size) - 2))
     if node.shape(1)[0] != size[1]:
         # Before opset 21 the channels of a group share their scale and shift.
         view, operand = (size[0], groups, prod(size[1:]) // groups), (1, groups, 1)
-    shaped = builder.emit(relax.op.reshape(normal, view))
+    shaped = _cast(builder, builder.emit(relax.op.reshape(normal, view)), dtype)
     return relax.op.reshape(_scaled(builder, shaped, arguments[1], arguments[2], operand), size)
 
 

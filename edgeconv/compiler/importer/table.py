@@ -26,13 +26,14 @@ from edgeconv.compiler.importer import (
     windows,
 )
 from edgeconv.compiler.importer.converter import Converter, trusted
+from edgeconv.compiler.importer.node import Node
 from edgeconv.ops import find
 
 _ELEMENTWISE = (
     *("Add", "Sub", "Mul", "Div", "Mean", "Where", "Cast"),
     *("Abs", "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Floor", "Ceil", "Round", "Sign"),
-    *("Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Tanh", "Erf"),
-    *("Relu", "LeakyRelu", "PRelu", "Sigmoid", "Gelu"),
+    *("Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Tanh"),
+    *("Relu", "LeakyRelu", "PRelu", "Sigmoid"),
     *("Softsign", "ThresholdedRelu", "Shrink"),
     *("Not", "And", "Or", "Xor", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"),
     "IsNaN",
@@ -42,8 +43,15 @@ _OTHERS = (
     "DepthToSpace",
 )
 
+
+def _refuse_double(node: Node) -> str | None:
+    """Refuse double precision, of which the error function here has the first seven digits."""
+    return "double precision; single is supported" if node.dtype() == "float64" else None
+
+
 CONVERTERS: dict[str, Converter] = {
     **{op: trusted(op) for op in (*_ELEMENTWISE, *_OTHERS)},
+    **{op: trusted(op, _refuse_double) for op in ("Erf", "Gelu")},
     "Expand": trusted("Expand", constants=(1,)),
     "Tile": trusted("Tile", constants=(1,)),
     **activations.CONVERTERS,

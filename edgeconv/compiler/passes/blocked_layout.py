@@ -30,7 +30,7 @@ from edgeconv.compiler.compute.layout import (
 from edgeconv.compiler.compute.matmul import matmul_packed, matmul_plain
 from edgeconv.compiler.compute.pool import average_pool, global_average_pool, max_pool
 from edgeconv.compiler.compute.window import Window
-from edgeconv.compiler.graph import Graph, Value
+from edgeconv.compiler.graph import Graph, Value, constant
 from edgeconv.compiler.passes.conv_call import (
     Convolution,
     read_conv,
@@ -227,7 +227,7 @@ class _Layout:
     def _depthwise(self, conv: Convolution) -> tuple[tvm.ir.Call, int]:
         data = self._as_blocked(conv.data)
         block = shape_of(data)[-1]
-        weight = relax.const(pack_depthwise_weight(conv.constant, block))
+        weight = constant(pack_depthwise_weight(conv.constant, block))
         return self._call(depthwise_blocked, [data, weight], conv.window), block
 
     def _dense(self, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]:
@@ -248,7 +248,7 @@ class _Layout:
                 return self._pointwise(conv, data, block, row_tile.blocks), block
         columns = round_up(conv.size[-1], tile.columns)
         data = self._padded(name, data, conv.window, columns)
-        weight = relax.const(pack_conv_weight(conv.constant, block, tile.blocks))
+        weight = constant(pack_conv_weight(conv.constant, block, tile.blocks))
         call = self._call(
             conv_blocked,
             [data, weight],
@@ -266,7 +266,7 @@ class _Layout:
         batch, blocks, *size, in_block = shape_of(data)
         row = self.builder.emit(relax.op.reshape(data, (batch, blocks, prod(size), in_block)))
         channels = conv.constant.reshape(conv.constant.shape[:2])
-        weight = relax.const(pack_conv_weight(channels, block, tile_blocks))
+        weight = constant(pack_conv_weight(channels, block, tile_blocks))
         return self._call(pointwise_blocked, [row, weight], conv.size)
 
     def _conv_input(self, conv: Convolution) -> relax.Expr:
@@ -321,7 +321,7 @@ class _Layout:
             return
         # With few rows the accumulators of several vectors hide the latency of one.
         tile = self.machine.lanes * (4 if shape_of(data)[-2] < 4 else 1)
-        packed = relax.const(pack_matmul_weight(weight, tile))
+        packed = constant(pack_matmul_weight(weight, tile))
         self._emit(var, self._call(matmul_packed, [data, packed], columns))
 
     # Pooling.

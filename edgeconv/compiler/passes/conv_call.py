@@ -12,6 +12,7 @@ import tvm
 from tvm import relax
 
 from edgeconv.compiler.compute.window import Window
+from edgeconv.compiler.graph import constant
 from edgeconv.compiler.passes.packing import Array
 from edgeconv.compiler.passes.rewriting import constant_of, shape_of
 from edgeconv.compiler.schedules.machine import Machine, channel_block
@@ -138,7 +139,7 @@ class Transposed:
             data=self.data,
             weight_shape=tuple(weight.shape),
             weight=weight,
-            weight_expression=relax.const(weight),
+            weight_expression=constant(weight),
             window=window,
             groups=self.groups,
             size=size,
