@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeconv.errors import UsageError
+from edgeconv.frontend import torchscript
 from edgeconv.frontend.inputs import InputSpec, Request
 from edgeconv.frontend.source import Source
 
@@ -28,15 +29,22 @@ def load(module: Any, request: Request) -> Source:
         raise UsageError(
             f"a model is a path, a zoo name or a torch.nn.Module, not {type(module).__name__}"
         )
-    kind = type(module).__name__
+    scripted = isinstance(module, torch.jit.ScriptModule)
+    kind = str(module.original_name) if scripted else type(module).__name__
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower()
     return module_source(module, name, f"module {kind}", request)
 
 
 def module_source(module: torch.nn.Module, name: str, origin: str, request: Request) -> Source:
     """Wrap a module, whose inputs are float32 where no examples say otherwise."""
+    import torch
+
     float32 = np.dtype(np.float32)
-    specs = [InputSpec(name, float32, None) for name in _input_names(module, request)]
+    if isinstance(module, torch.jit.ScriptModule):
+        names = torchscript.input_names(module, origin, request)
+    else:
+        names = _input_names(module, request)
+    specs = [InputSpec(name, float32, None) for name in names]
     return Source(
         name=name,
         origin=origin,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from edgeconv.frontend.operators import load_operators
 from edgeconv.frontend.quiet import quiet
 from edgeconv.frontend.source import Source
 from edgeconv.frontend.torchscript_check import checked_archive
-
-if TYPE_CHECKING:
-    import torch
 
 
 def recognises(file: ModelFile) -> bool:
@@ -44,17 +41,16 @@ def load(file: ModelFile, request: Request) -> Source:
             module = torch.jit.load(  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 io.BytesIO(data), map_location="cpu"
             )
-            arguments = module.forward.schema.arguments[1:]
+            names = input_names(module, str(file.path), request)
+    except UnsupportedModelError:
+        raise
     except Exception as error:
         # What the loader raises depends on what is wrong with the file.
         raise UnsupportedModelError(
             f"{file.path}: a TorchScript archive that cannot be read ({_first_line(error)}); save "
             "it again, or use torch.export.export on the module instead of torch.jit"
         ) from error
-    specs = [
-        InputSpec(name, np.dtype(np.float32), None)
-        for name in _input_names(arguments, file, request)
-    ]
+    specs = [InputSpec(name, np.dtype(np.float32), None) for name in names]
     return Source(
         name=file.path.stem,
         origin=file.name,
@@ -64,20 +60,23 @@ def load(file: ModelFile, request: Request) -> Source:
     )
 
 
-def _input_names(
-    arguments: list[torch._C.Argument], file: ModelFile, request: Request
-) -> list[str]:
-    """Return the tensors that forward takes, up to the first optional one not given."""
+def input_names(module: Any, origin: str, request: Request) -> list[str]:
+    """Return the tensors that a scripted module takes, up to the first optional one not given.
+
+    Raises UnsupportedModelError where it takes something else.
+    """
     names: list[str] = []
-    for argument in arguments:
+    for argument in module.forward.schema.arguments[1:]:
         if argument.has_default_value() and not request.gives(argument.name, len(names)):
             break
         if str(argument.type) not in {"Tensor", "Optional[Tensor]"}:
             raise UnsupportedModelError(
-                f"{file.path}: forward takes {argument.name}, a {argument.type}; edgeconv takes "
+                f"{origin}: forward takes {argument.name}, a {argument.type}; edgeconv takes "
                 "tensors by position: script a module whose forward takes tensors only"
             )
-        names.append(argument.name)
+        # A traced module takes its names from inside the layers, where several can be the same.
+        taken = argument.name in names
+        names.append(f"{argument.name}_{len(names)}" if taken else argument.name)
     return names
 
 

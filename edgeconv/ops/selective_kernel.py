@@ -45,10 +45,11 @@ def selective_kernel(features: Sequence[Tensor], logits: Tensor) -> Tensor:
     Raises:
         UsageError: the shapes do not fit together.
     """
-    shapes = {tuple(feature.shape) for feature in features}
-    if len(shapes) != 1:
-        raise UsageError(f"the branches' features must have one shape, not {sorted(shapes)}")
-    batch, channels, *_ = shapes.pop()
+    # One by one: while a network is traced, sizes are tensors, which a set would keep apart.
+    if not features or any(feature.shape != features[0].shape for feature in features):
+        shapes = ", ".join(str(tuple(map(int, feature.shape))) for feature in features)
+        raise UsageError(f"the branches' features must have one shape, not {shapes}")
+    batch, channels, *_ = features[0].shape
     if tuple(logits.shape) != (batch, len(features) * channels, 1, 1):
         raise UsageError(
             f"logits are {tuple(logits.shape)}; for {len(features)} branches of {channels} "

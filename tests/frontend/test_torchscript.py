@@ -12,6 +12,7 @@ from torch import nn
 from edgeconv.errors import UnsupportedModelError, UsageError
 from edgeconv.exporter import export
 from edgeconv.frontend import load_source
+from edgeconv.nn import SelectiveKernel
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -90,6 +91,35 @@ def test_loops_defaults_dicts_and_several_inputs(tmp_path: Path) -> None:
         want = module(*map(torch.from_numpy, case.inputs.values()))
     for name, tensor in want.items():
         np.testing.assert_allclose(case.outputs[name], tensor.numpy(), rtol=1e-5, atol=1e-6)
+
+
+class SumOf(nn.Module):
+    """Traced, both inputs are called after the parameter of the layer that takes them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = small(), small()
+
+    def forward(self, *images):
+        return self.first(images[0]) + self.second(images[1])
+
+
+def test_a_traced_module_in_memory_keeps_inputs_of_one_name_apart() -> None:
+    images = torch.randn(2, 2, 3, 8, 8).unbind()
+    traced = torch.jit.trace(SumOf().eval(), images)
+    source = load_source(traced, example_inputs=list(images))
+    assert len(source.example_inputs) == 2
+    case = export(source).golden[0]
+    with torch.no_grad():
+        want = traced(*(torch.from_numpy(array) for array in case.inputs.values()))
+    np.testing.assert_array_equal(case.outputs["output"], want.numpy())
+
+
+def test_a_traced_selective_kernel_stays_one_operator() -> None:
+    image = torch.randn(1, 8, 6, 6)
+    traced = torch.jit.trace(SelectiveKernel(8, 8, groups=2).eval(), image)
+    nodes = export(load_source(traced, example_inputs=[image])).model.graph.node
+    assert [node.op_type for node in nodes].count("SelectiveKernel") == 1
 
 
 def test_shapes_must_be_given(tmp_path: Path) -> None:
