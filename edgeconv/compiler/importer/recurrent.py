@@ -57,7 +57,10 @@ _ACTIVATIONS: dict[str, tuple[Callable[..., Any], tuple[float | None, ...]]] = {
     "softplus": (lambda x: tirx.max(x, 0.0) + tirx.log(1.0 + tirx.exp(-tirx.abs(x))), ()),
     "softsign": (lambda x: x / (1.0 + tirx.abs(x)), ()),
     "tanh": (tirx.tanh, ()),
-    "thresholdedrelu": (lambda x, alpha: tirx.Select(x > alpha, x, 0.0 * alpha), (None,)),
+    "thresholdedrelu": (
+        lambda x, alpha: tirx.Select(x > alpha, x, tirx.const(0, x.ty.dtype)),
+        (None,),
+    ),
 }
 
 
@@ -141,7 +144,7 @@ def _gates(node: Node) -> int:
 
 
 def _constant(array: Array) -> relax.Expr:
-    return relax.const(np.ascontiguousarray(array))
+    return relax.const(np.ascontiguousarray(array), str(array.dtype))
 
 
 def _wide(dtype: str) -> str:
