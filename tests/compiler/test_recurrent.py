@@ -10,7 +10,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import helper
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from onnx_graphs import Arrays, assert_close, exported, graph_model, run_model
 from torch import nn
 
@@ -174,3 +175,21 @@ def test_bidirectional_layers_from_pytorch() -> None:
     artifact = edgeconv.compile(Reader().eval(), [torch.randn(2, 9, 12)], threads=2)
     artifact.verify().raise_if_failed()
     assert [step.family for step in artifact.plan.steps].count("recurrent") == 4
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float16, 2e-3), (np.float64, 1e-14)])
+def test_other_precisions(dtype: type[np.floating[Any]], bound: float) -> None:
+    # ONNX Runtime computes single precision only; the standard's reference goes forward only.
+    single, inputs = layer("LSTM")
+    constants = {t.name: numpy_helper.to_array(t).astype(dtype) for t in single.graph.initializer}
+    inputs = {name: array.astype(dtype) for name, array in inputs.items()}
+    results = [value.name for value in single.graph.output]
+    model = graph_model(single.graph.node, inputs, results, constants)
+    got = backend.run_model(model, list(inputs.values()))
+    wide = {name: array.astype(np.float64) for name, array in {**inputs, **constants}.items()}
+    node = single.graph.node[0]
+    want = ReferenceEvaluator(node).run(None, {name: wide[name] for name in node.input if name})
+    # It has no third result.
+    for result, reference in zip(got, want, strict=False):
+        assert (result.dtype, result.shape) == (dtype, reference.shape)
+        np.testing.assert_allclose(result, reference, rtol=0, atol=bound)

@@ -24,6 +24,7 @@ from edgeconv.compiler.compute.recurrent import (
     recurrence,
     rnn_cell,
 )
+from edgeconv.compiler.graph import constant
 from edgeconv.compiler.importer.converter import Arguments, Converter, dtype_of
 from edgeconv.compiler.importer.node import Node
 
@@ -143,10 +144,6 @@ def _gates(node: Node) -> int:
     return rows // hidden
 
 
-def _constant(array: Array) -> relax.Expr:
-    return relax.const(np.ascontiguousarray(array), str(array.dtype))
-
-
 def _wide(dtype: str) -> str:
     """Return the type to compute in."""
     return "float32" if dtype == "float16" else dtype
@@ -250,12 +247,12 @@ def _times_weights(
 ) -> relax.Expr:
     """Return the products of the inputs of all steps, (T, N, directions, panels, gates, LANES)."""
     columns = np.moveaxis(_panels(_weights(node, _W), _gates(node)), -1, 0)
-    weights = _constant(columns.reshape(len(columns), -1))
+    weights = constant(columns.reshape(len(columns), -1))
     steps, batch, width = (int(size) for size in data.ty.shape)
     # One matrix, so that weights are read once for several rows.
     rows = builder.emit(relax.op.reshape(data, (steps * batch, width)))
     product = builder.emit(relax.op.matmul(rows, weights))
-    added = _constant(_panels(bias, _gates(node)).reshape(-1))
+    added = constant(_panels(bias, _gates(node)).reshape(-1))
     product = builder.emit(relax.op.add(product, added))
     return builder.emit(relax.op.reshape(product, (steps, batch, *columns.shape[1:])))
 
@@ -269,7 +266,7 @@ def _initial(
         if node.has_input(index):
             yield _prepared(builder, node, arguments[index])
         else:
-            yield _constant(np.zeros((directions, batch, hidden), _wide(node.dtype())))
+            yield constant(np.zeros((directions, batch, hidden), _wide(node.dtype())))
 
 
 def _walk(
@@ -288,7 +285,7 @@ def _walk(
     walked = builder.emit(
         builder.call_te(
             lambda *tensors: recurrence(tensors, cell, direction),
-            *(inputs, *initial, *map(_constant, constants)),
+            *(inputs, *initial, *map(constant, constants)),
             primfunc_name_hint="recurrent",
         )
     )
