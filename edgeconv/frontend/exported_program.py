@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from edgeconv.errors import UnsupportedModelError
-from edgeconv.frontend.inputs import InputSpec, Request
+from edgeconv.frontend.inputs import InputSpec, Request, supported_dtype
 from edgeconv.frontend.modelfile import ModelFile
 from edgeconv.frontend.operators import load_operators
 from edgeconv.frontend.pt2_check import checked_archive
@@ -65,23 +63,16 @@ def _specs(program: torch.export.ExportedProgram, file: ModelFile) -> list[Input
             f"{file.path}: the program's inputs ({', '.join(map(str, names))}) are not all "
             "tensors given by position; export a module whose forward takes tensors only"
         )
-    placeholders = {node.name: node.meta["val"] for node in program.graph.nodes if node.meta}
+    placeholders = {
+        node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"
+    }
     specs = []
     for name, example in zip(names, args, strict=True):
         sizes = placeholders[str(name)].shape
         shape = tuple(size if isinstance(size, int) else None for size in sizes)
-        dtype = _numpy_dtype(example, str(name), file)
+        dtype = supported_dtype(example.dtype, str(name), str(file.path))
         specs.append(InputSpec(str(name), dtype, shape, default=tuple(example.shape)))
     return specs
-
-
-def _numpy_dtype(example: torch.Tensor, name: str, file: ModelFile) -> np.dtype[Any]:
-    try:
-        return np.dtype(str(example.dtype).removeprefix("torch."))
-    except TypeError as error:
-        raise UnsupportedModelError(
-            f"{file.path}: input {name} is {example.dtype}, which NumPy does not have"
-        ) from error
 
 
 def _refuse_training_mode(program: torch.export.ExportedProgram, file: ModelFile) -> None:

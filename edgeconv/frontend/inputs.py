@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.errors import UsageError
+from edgeconv.errors import UnsupportedModelError, UsageError
 
 Array = npt.NDArray[Any]
 
@@ -77,6 +77,7 @@ class Request:
 
         Raises:
             UsageError: a name or shape does not fit, or an open shape was not given.
+            UnsupportedModelError: an example is of a type that NumPy does not have.
         """
         _refuse_unknown(self.shapes, specs, origin)
         if self.examples is not None:
@@ -108,6 +109,25 @@ class Request:
         if spec.shape is None or None in spec.shape:
             return None
         return tuple(size for size in spec.shape if size is not None)
+
+
+def supported_dtype(kind: object, name: str, origin: str) -> np.dtype[Any]:
+    """Return the dtype that NumPy or PyTorch calls `kind`, of the input `name`.
+
+    Raises:
+        UnsupportedModelError: it is none of NumPy's own floating point, integer or boolean types.
+    """
+    try:
+        dtype = np.dtype(str(kind).removeprefix("torch."))
+    except TypeError:
+        # Unless some package has added it, NumPy knows no bfloat16.
+        dtype = np.dtype(np.void)
+    if dtype.kind not in "fiub":
+        raise UnsupportedModelError(
+            f"{origin}: input {name} is {kind}; edgeconv takes the floating point, integer and "
+            "boolean types of NumPy"
+        )
+    return dtype
 
 
 def draw_inputs(like: Mapping[str, Array], seed: int) -> dict[str, Array]:
@@ -160,7 +180,7 @@ def _by_name(
 def _check_examples(
     examples: Mapping[str, Any], specs: Sequence[InputSpec], origin: str
 ) -> dict[str, Array]:
-    arrays = {name: _to_array(value) for name, value in examples.items()}
+    arrays = {name: _to_array(value, name, origin) for name, value in examples.items()}
     for spec in specs:
         array = arrays[spec.name]
         if not spec.accepts(array.shape):
@@ -178,8 +198,11 @@ def _check_examples(
     return arrays
 
 
-def _to_array(value: Any) -> Array:
+def _to_array(value: Any, name: str, origin: str) -> Array:
     """Copy a tensor or array-like to NumPy, so that later changes by its owner do no harm."""
     if hasattr(value, "detach"):
+        supported_dtype(value.dtype, name, origin)
         value = value.detach().cpu().numpy()
-    return np.array(value)
+    array = np.array(value)
+    supported_dtype(array.dtype, name, origin)
+    return array

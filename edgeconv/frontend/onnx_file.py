@@ -6,12 +6,11 @@ import itertools
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import onnx
 from onnx.external_data_helper import load_external_data_for_tensor
 
 from edgeconv.errors import UnsupportedModelError
-from edgeconv.frontend.inputs import InputSpec, Request
+from edgeconv.frontend.inputs import InputSpec, Request, supported_dtype
 from edgeconv.frontend.modelfile import ModelFile
 from edgeconv.frontend.onnx_check import check_sizes, check_structure, messages
 from edgeconv.frontend.source import Source
@@ -133,17 +132,13 @@ def _spec(value: onnx.ValueInfoProto, file: ModelFile) -> InputSpec:
     if not value.type.HasField("tensor_type") or kind.elem_type == onnx.TensorProto.STRING:
         raise UnsupportedModelError(f"{file.path}: input {value.name} is no numeric tensor")
     try:
-        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+        declared = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
     except KeyError as error:
         raise UnsupportedModelError(
             f"{file.path}: input {value.name} has the element type {kind.elem_type}, which ONNX "
             "does not define; copy or export the file again"
         ) from error
-    if dtype.kind not in "fiub":
-        raise UnsupportedModelError(
-            f"{file.path}: input {value.name} is {dtype}; edgeconv takes the floating point, "
-            "integer and boolean types of NumPy"
-        )
+    dtype = supported_dtype(declared, value.name, str(file.path))
     if not kind.HasField("shape"):
         return InputSpec(value.name, dtype, None)
     # Some exporters write -1 for an open size.

@@ -107,6 +107,30 @@ def test_exported_programs_with_open_sizes_take_a_shape(tmp_path: Path) -> None:
         load_source(path, input_shapes={"input": (5, 3, 12, 9)})
 
 
+class Cast(nn.Module):
+    def forward(self, pixels, mask):
+        # Each `to` and `float` leaves a check of dtypes, without a value, in the program.
+        return (pixels.float() - 0.5) * mask.to(torch.float32)
+
+
+def test_exported_programs_keep_their_types(tmp_path: Path) -> None:
+    inputs = (torch.zeros(2, 3, dtype=torch.uint8), torch.ones(2, 3, dtype=torch.bool))
+    torch.export.save(torch.export.export(Cast(), inputs), tmp_path / "net.pt2")
+    examples = load_source(tmp_path / "net.pt2").example_inputs
+    assert {name: x.dtype for name, x in examples.items()} == {"pixels": np.uint8, "mask": bool}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.complex64])
+def test_types_that_numpy_or_the_compiler_lacks_are_refused(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
+    inputs = (torch.ones(2, 3, dtype=dtype),)
+    torch.export.save(torch.export.export(nn.Identity(), inputs), tmp_path / "net.pt2")
+    for model, examples in ((tmp_path / "net.pt2", None), (nn.Identity(), inputs)):
+        with pytest.raises(UnsupportedModelError, match=f"input input is {dtype}; edgeconv takes"):
+            load_source(model, example_inputs=examples)
+
+
 def test_modules_take_names_from_forward() -> None:
     class TwoInputs(nn.Module):
         def forward(self, left, right, scale=1.0):
