@@ -152,6 +152,17 @@ def test_a_deformable_layer_of_grid_samples(tmp_path: Path) -> None:
     compiled(write(tmp_path / "deformable.onnx", 16, text, constants))
 
 
+@pytest.mark.parametrize("kind", ["float16", "double"])
+def test_deformable_convolution_in_half_and_double_precision(tmp_path: Path, kind: str) -> None:
+    text = f"""deformable ({kind}[1, 4, 6, 5] x, {kind}[1, 18, 6, 5] offset,
+        {kind}[1, 9, 6, 5] mask) => ({kind}[1, 3, 6, 5] y) {{
+        y = DeformConv<pads = [1, 1, 1, 1]>(x, w, offset, b, mask)
+    }}"""
+    dtype = {"float16": np.float16, "double": np.float64}[kind]
+    constants = {"w": weights(3, 4, 3, 3).astype(dtype), "b": weights(3).astype(dtype)}
+    compiled(write(tmp_path / "deformable.onnx", 19, text, constants))
+
+
 def test_inputs_of_every_kind_and_outputs_of_two(tmp_path: Path) -> None:
     text = """mixed (int64[3, 5] ids, bool[3, 5, 1] mask, float16[3, 5, 4] extra)
         => (float16[3, 5, 4] kept, int64[3, 4] best) {
