@@ -73,3 +73,20 @@ def test_what_is_refused() -> None:
         prepared.run([np.ones(2, np.float32)] * 2)
     with pytest.raises(UsageError, match="cannot have the shape"):
         prepared.run([np.ones(3, np.float32)])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 3), (2, 3)])
+def test_slopes_of_an_old_prelu_lie_along_the_channels(shape: tuple[int, ...]) -> None:
+    slopes = np.array([0.1, 0.2, 0.3], np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("PRelu", ["x", "slopes"], ["y"])],
+        "prelu",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, shape)],
+        [onnx.numpy_helper.from_array(slopes, "slopes")],
+    )
+    old = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 6)], ir_version=4)
+    x = np.random.default_rng(0).standard_normal(shape, np.float32)
+    (got,) = backend.run_model(old, [x])
+    aligned = slopes.reshape(3, *[1] * (len(shape) - 2))
+    np.testing.assert_array_equal(got, np.where(x < 0, x * aligned, x))

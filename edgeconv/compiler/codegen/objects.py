@@ -23,6 +23,8 @@ from edgeconv.target import Llvm, Target
 SYMBOL_PREFIX = "ec_k_"
 # Sources that decide what a kernel's object is; a change in one of them empties the cache.
 _GENERATORS = ("schedules", "codegen")
+# A worker process takes as long to start as this many small kernels.
+_JOBS_WORTH_WORKERS = 16
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ def compile_kernels(
     total, done = len(kernels) + len(jobs), len(kernels)
     if progress:
         progress(done, total)
-    with WorkerPool(min(len(os.sched_getaffinity(0)), len(jobs)), run_job) as pool:
+    several = len(jobs) >= _JOBS_WORTH_WORKERS
+    processes = min(len(os.sched_getaffinity(0)), len(jobs)) if several else 1
+    with WorkerPool(processes, run_job) as pool:
         for key, kernel in pool.map(jobs):
             kernels[key] = kernel
             write_atomic(folder / key, _stored(kernel))
