@@ -374,7 +374,7 @@ def build(*cases: Case) -> tuple[Any, dict[str, np.ndarray]]:
             elif entry is PLAIN_BOOL:
                 inputs[name] = normal(*PLAIN) > 0
             elif entry is FRACTION:
-                inputs[name] = np.clip(normal(*entry) / 3, -1, 1)
+                inputs[name] = np.clip(normal(*entry) / 3, -0.99, 0.99)
             elif isinstance(entry, tuple):
                 array = normal(*entry)
                 inputs[name] = np.abs(array) + 0.1 if case.positive else array
