@@ -235,11 +235,17 @@ def _recurrent(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     return steps * sum(types[weight].shape[-1] for weight in node.input[1:3])
 
 
+def _gelu(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
+    # x / sqrt(2), its erf, 1 more, times x: each is rounded.
+    return 4
+
+
 _LENGTHS: dict[str, Callable[[onnx.NodeProto, Mapping[str, ValueType]], int]] = {
     "AveragePool": _window,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "GRU": _recurrent,
+    "Gelu": _gelu,
     "Gemm": _gemm,
     "GlobalAveragePool": _reduction,
     "GroupNormalization": _group,

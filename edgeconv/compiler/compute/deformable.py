@@ -37,8 +37,10 @@ def deformable_columns(*arguments: Any) -> te.Tensor:
         whole = start + step * window.dilation[axis]
         size = height if axis == 0 else width
         moved = whole.astype(offset.dtype) + offset(n, pair * 2 + axis, y, x)
-        # Beyond this all is zero; the bound keeps the conversion to integers defined.
-        return tirx.max(tirx.min(moved, float(size + 1)), -2.0)
+        # Beyond this all is zero; the bounds keep the conversion to integers defined. What is not a
+        # number fails the comparison, and lies outside too.
+        outside, last = (tirx.const(limit, offset.dtype) for limit in (-2.0, size + 1.0))
+        return tirx.Select(moved > outside, tirx.min(moved, last), outside)
 
     shape = (batch, offset_groups * taps, rows, columns)
     vertical = te.compute(shape, lambda n, p, y, x: position(n, p, 0, y, x), name="vertical")
