@@ -56,6 +56,7 @@ def load_operators(file: ModelFile) -> None:
     if hasattr(torch.ops.torchvision, "deform_conv2d"):
         return
     try:
+        # For its operators, which importing it registers; it may be absent, and may be untyped.
         import torchvision  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
     except Exception as error:
         # Beside another build of torch it fails with an exception of torch's own.

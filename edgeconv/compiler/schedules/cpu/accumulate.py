@@ -8,7 +8,7 @@ from math import prod
 from tvm import s_tir
 
 from edgeconv.compiler.schedules.cpu.common import extent, vectorize_unroll
-from edgeconv.compiler.schedules.machine import Machine, largest_divisor
+from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, largest_divisor
 
 # Reduction steps unrolled in the inner loop.
 UNROLL = 4
@@ -58,7 +58,7 @@ def tile_blocks(sch: s_tir.Schedule, block: object) -> int:
 def weight_bytes(sch: s_tir.Schedule, block: object) -> int:
     """Return the size of the packed weights of one tile."""
     weight = sch.get(block).reads[1].source
-    return prod(int(size) for size in weight.shape[1:]) * 4
+    return prod(int(size) for size in weight.shape[1:]) * FLOAT_BYTES
 
 
 def in_block(sch: s_tir.Schedule, block: object) -> int:

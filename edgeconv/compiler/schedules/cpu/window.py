@@ -44,11 +44,9 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         axes.append(lane)
         lane = None
     *rows, column = axes
-    if pads and lane is not None and _borders_are_thin(sch, loops, rows, taps):
+    cut = pads and lane is not None and _borders_are_thin(sch, loops, rows, taps)
+    if cut:
         sch.compute_inline(sch.get_sblock("pad"))
-        pads, cut = False, True
-    else:
-        cut = False
     band = []
     band_rows = _band_rows(sch, rows, column, machine) if rows else 1
     outer_column, inner_column = sch.split(
@@ -61,7 +59,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     inner = [inner_column] if lane is None else [inner_column, lane]
     sch.reorder(batch, outer, *band, *rows, outer_column, *taps, *inner)
     parallel = parallelise(sch, [batch, outer, *band], work)
-    if pads:
+    if pads and not cut:
         pad = sch.get_sblock("pad")
         sch.compute_at(pad, parallel, preserve_unit_loops=True)
         _vectorize_last(sch, pad, machine)
