@@ -1,1 +1,7 @@
 """Being here puts this folder on the path, so that tests can import `samples`."""
+
+from hypothesis import settings
+
+# A run repeats the one before; `--hypothesis-profile=default` draws afresh.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")

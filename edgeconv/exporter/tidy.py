@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedModelError
+from edgeconv.exporter.ceil_mode import settle_pools
 from edgeconv.exporter.definitions import fill_defaults, spell_out
 from edgeconv.exporter.functions import attach_functions, inlined
 from edgeconv.exporter.opset import opset_of, raised
@@ -73,6 +74,7 @@ def infer(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
     del model.graph.value_info[:]
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
+    settle_pools(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         while complete(inferred):
