@@ -82,7 +82,7 @@ def _reach(
     return None if types[node.output[0]].shape[2:] == tuple(windows) else reach
 
 
-def _set(node: onnx.NodeProto, name: str, value: int | list[int]) -> None:
+def _set(node: onnx.NodeProto, name: str, value: int | str | list[int]) -> None:
     kept = [item for item in node.attribute if item.name != name]
     del node.attribute[:]
     node.attribute.extend([*kept, helper.make_attribute(name, value)])
@@ -101,7 +101,8 @@ def _cut_input(
     """Cut the input and its padding where no window reaches; a window that hangs over stays so."""
     before, after = _pads(node)
     ends = [min(s, r) for s, r in zip(size, reach, strict=True)]
-    _set(node, "pads", [*before, *(min(a, max(r - s, 0)) for a, r, s in zip(after, reach, size))])
+    over = [max(r - s, 0) for r, s in zip(reach, size, strict=True)]
+    _set(node, "pads", [*before, *(min(a, o) for a, o in zip(after, over, strict=True))])
     _set(node, "auto_pad", "NOTSET")
     if ends == size:
         return

@@ -1,8 +1,8 @@
 """Relax to Relax, one file per pass."""
 
-from edgeconv.compiler.passes.blocked_layout import blocked_layout
 from edgeconv.compiler.passes.fold_scale_shift import fold_scale_shift
 from edgeconv.compiler.passes.fuse import CALL_TIR, fuse
+from edgeconv.compiler.passes.layout import blocked_layout
 from edgeconv.compiler.passes.legalize import ALIASING, legalize
 from edgeconv.compiler.passes.own_outputs import own_outputs
 

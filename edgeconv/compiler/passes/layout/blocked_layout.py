@@ -1,0 +1,71 @@
+"""Lays the network out in NCHWc blocks, and turns convolutions and pools into tensor expressions.
+
+Convolutions produce blocked tensors, and whatever can follow in the same layout does; everything
+else reads plain tensors. A tensor is converted once, when its other form is first needed.
+Constant weights are packed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import tvm
+from tvm import relax
+
+from edgeconv.compiler.graph import Graph
+from edgeconv.compiler.passes.elementwise import ELEMENTWISE
+from edgeconv.compiler.passes.layout.convolutions import convolution, transposed_convolution
+from edgeconv.compiler.passes.layout.following import concat, elementwise
+from edgeconv.compiler.passes.layout.forms import Forms
+from edgeconv.compiler.passes.layout.matmul import matmul
+from edgeconv.compiler.passes.layout.pooling import average_pooling, global_pooling, max_pooling
+from edgeconv.compiler.passes.rewriting import (
+    bindings_of,
+    op_name,
+    output_tuple,
+    rebuild,
+    substitute,
+)
+from edgeconv.compiler.schedules.machine import Machine
+
+# Emits one operator in its best layout; returns False where it is left to the plain layout.
+Rule = Callable[[Forms, relax.Var, tvm.ir.Call], bool]
+
+RULES: dict[str, Rule] = {
+    **{f"relax.nn.conv{rank}d": convolution for rank in (1, 2, 3)},
+    **{f"relax.nn.conv{rank}d_transpose": transposed_convolution for rank in (1, 2, 3)},
+    **{f"relax.nn.max_pool{rank}d": max_pooling for rank in (1, 2, 3)},
+    **{f"relax.nn.avg_pool{rank}d": average_pooling for rank in (1, 2, 3)},
+    "relax.mean": global_pooling,
+    "relax.matmul": matmul,
+    "relax.concat": concat,
+    **dict.fromkeys(ELEMENTWISE, elementwise),
+}
+
+
+def blocked_layout(graph: Graph, machine: Machine) -> Graph:
+    """Return the graph in blocked layouts for `machine`."""
+    values, layers = dict(graph.values), dict(graph.layers)
+    macs, families = dict(graph.macs), dict(graph.families)
+    tables = replace(graph, values=values, layers=layers, macs=macs, families=families)
+
+    def body(builder: relax.BlockBuilder) -> list[relax.Expr]:
+        forms = Forms(builder, tables, machine)
+        for parameter in graph.main.params:
+            forms.plain[parameter.name] = parameter
+        for var, value in bindings_of(graph.main):
+            if not isinstance(value, relax.Tuple):
+                _visit(forms, var, value)
+        return [forms.as_plain(output) for output in output_tuple(graph.main)]
+
+    return replace(tables, module=rebuild(graph.module, body))
+
+
+def _visit(forms: Forms, var: relax.Var, value: relax.Expr) -> None:
+    if isinstance(value, relax.Var):
+        forms.alias(var, value)
+        return
+    rule = RULES.get(op_name(value))
+    if rule is None or not rule(forms, var, value):
+        forms.emit(var, substitute(value, forms.as_plain))

@@ -1,0 +1,61 @@
+"""Convolutions: `WAYS` lists the ways to compute one, one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import tvm
+from tvm import relax
+
+from edgeconv.compiler.compute.layout import interleave
+from edgeconv.compiler.passes.conv_call import Convolution, read_conv, read_transposed
+from edgeconv.compiler.passes.layout.convolutions import depthwise, direct, plain, pointwise
+from edgeconv.compiler.passes.layout.forms import Forms
+from edgeconv.compiler.passes.rewriting import shape_of
+
+# Returns a call that computes the convolution and the result's block, 0 for a plain result; or
+# None where this is not the way. The name is that of the convolution's variable.
+Way = Callable[[Forms, str, Convolution], tuple[tvm.ir.Call, int] | None]
+
+# The first that takes a convolution computes it.
+WAYS: tuple[Way, ...] = (depthwise.lower, pointwise.lower, direct.lower, plain.lower)
+
+
+def convolution(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
+    """Emit a convolution."""
+    conv = read_conv(call, shape_of(var))
+    per_output = conv.window.taps * (conv.in_channels // conv.groups)
+    forms.tables.macs[var.name] = prod(shape_of(var)) * per_output
+    forms.tables.families[var.name] = conv.family
+    forms.emit(var, *_convolve(forms, var.name, conv))
+    return True
+
+
+def transposed_convolution(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
+    """Emit stride² (stride³) convolutions, one per phase, and their interleaving."""
+    transposed = read_transposed(call, shape_of(var))
+    tables = forms.tables
+    tables.macs[var.name] = transposed.macs
+    phases = transposed.phases()
+    if not phases:
+        forms.emit(var, relax.op.zeros(shape_of(var), str(var.ty.dtype)))
+        return True
+    parts = []
+    block = 0
+    for offset, conv in phases:
+        name = f"{var.name}_phase_{'_'.join(map(str, offset))}"
+        tables.layers[name] = tables.layers.get(var.name, ())
+        tables.families[name] = "transposed"
+        part, block = _convolve(forms, name, conv)
+        parts.append(forms.builder.emit(part, name))
+    tables.families[var.name] = "transposed"
+    offsets = [offset for offset, _ in phases]
+    shape = transposed.stride, transposed.size
+    forms.emit(var, forms.call(interleave, parts, offsets, *shape), block)
+    return True
+
+
+def _convolve(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]:
+    ways = (way(forms, name, conv) for way in WAYS)
+    return next(lowered for lowered in ways if lowered is not None)

@@ -1,0 +1,72 @@
+"""Operators that follow the layout of their inputs."""
+
+from __future__ import annotations
+
+import tvm
+from tvm import relax
+
+from edgeconv.compiler.passes.layout.forms import Forms
+from edgeconv.compiler.passes.packing import Array, pack_channels
+from edgeconv.compiler.passes.rewriting import constant_of, shape_of
+
+
+def elementwise(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
+    """Emit an element-wise operator on blocked inputs; return False where it cannot be."""
+    shape = shape_of(var)
+    tensors = [a for a in call.args if isinstance(a, relax.Var)]
+    whole = [a for a in tensors if shape_of(a) == shape and a.name in forms.blocked]
+    if not whole:
+        return False
+    block = shape_of(forms.blocked[whole[0].name])[-1]
+    arguments = [_follow(forms, a, shape, block) for a in call.args]
+    if any(argument is None for argument in arguments):
+        return False
+    forms.emit(var, tvm.ir.Call(call.op, arguments, call.attrs), block)
+    return True
+
+
+def concat(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
+    """Join blocked tensors along channels, where every one fills its blocks."""
+    parts = list(call.args[0].fields) if isinstance(call.args[0], relax.Tuple) else []
+    rank = len(shape_of(var))
+    if int(call.attrs.axis) % rank != 1 or not parts:
+        return False
+    if any(not isinstance(p, relax.Var) or p.name not in forms.blocked for p in parts):
+        return False
+    blocks = {shape_of(forms.blocked[part.name])[-1] for part in parts}
+    if len(blocks) != 1 or any(shape_of(part)[1] % min(blocks) for part in parts):
+        return False
+    joined = relax.op.concat([forms.blocked[part.name] for part in parts], 1)
+    forms.emit(var, joined, blocks.pop())
+    return True
+
+
+def _follow(
+    forms: Forms, argument: relax.Expr, shape: tuple[int, ...], block: int
+) -> relax.Expr | None:
+    """Return an operand that broadcasts against a blocked tensor of `shape`, or None."""
+    constant = constant_of(argument)
+    if constant is not None:
+        return _blocked_constant(constant, shape, block)
+    if not isinstance(argument, relax.Var):
+        return argument
+    size = shape_of(argument)
+    if len(size) != len(shape):
+        return None
+    if size[1] == 1 and shape[1] != 1:
+        view = relax.op.reshape(forms.as_plain(argument), (*size, 1))
+        return forms.builder.emit(view, f"{argument.name}_unit_blocks")
+    blocked = forms.as_blocked(argument)
+    return blocked if shape_of(blocked)[-1] == block else None
+
+
+def _blocked_constant(constant: Array, shape: tuple[int, ...], block: int) -> relax.Expr:
+    """Return a constant in a form that broadcasts against a blocked tensor of `shape`."""
+    aligned = constant.reshape((1,) * (len(shape) - constant.ndim) + constant.shape)
+    if aligned.size == 1:
+        packed = aligned.reshape(())
+    elif aligned.shape[1] == shape[1]:
+        packed = pack_channels(aligned, block)
+    else:
+        packed = aligned[..., None]
+    return relax.const(packed, str(constant.dtype))

@@ -1,0 +1,111 @@
+"""The forms in which tensors exist while the network is laid out anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import tvm
+from tvm import relax, te
+
+from edgeconv.compiler.compute.layout import block_channels, unblock_channels
+from edgeconv.compiler.graph import Graph, Value
+from edgeconv.compiler.passes.rewriting import shape_of
+from edgeconv.compiler.schedules.machine import Machine, channel_block
+
+
+class Forms:
+    """Plain and blocked forms of every tensor so far, by the old variable's name.
+
+    Attributes:
+        builder: takes the new bindings.
+        tables: what is known of every new variable, by name.
+        machine: for which core.
+        plain: the forms in the layout of the ONNX model.
+        blocked: the forms in NCHWc, (N, ceil(C/block), *spatial, block).
+    """
+
+    def __init__(self, builder: relax.BlockBuilder, tables: Graph, machine: Machine) -> None:
+        """Start without any tensor."""
+        self.builder = builder
+        self.tables = tables
+        self.machine = machine
+        self.plain: dict[str, relax.Expr] = {}
+        self.blocked: dict[str, relax.Expr] = {}
+
+    def as_plain(self, expression: relax.Expr) -> relax.Expr:
+        """Return the plain form of an old expression, converting it where needed."""
+        if not isinstance(expression, relax.Var):
+            return expression
+        name = expression.name
+        if name not in self.plain:
+            blocked = self.blocked[name]
+            shape = shape_of(expression)
+            if prod(shape[2:]) == 1 and shape[1] % shape_of(blocked)[-1] == 0:
+                call = relax.op.reshape(blocked, shape)
+            else:
+                call = self.call(unblock_channels, [blocked], shape[1])
+            self.plain[name] = self._emit_form(call, f"{name}_plain", expression.name, 0)
+        return self.plain[name]
+
+    def as_blocked(self, expression: relax.Var) -> relax.Expr:
+        """Return the blocked form of an old variable, converting it where needed."""
+        name = expression.name
+        if name not in self.blocked:
+            batch, channels, *spatial = shape_of(expression)
+            block = channel_block(channels, self.machine)
+            if prod(spatial) == 1 and channels % block == 0:
+                blocks = (batch, channels // block, *spatial, block)
+                call = relax.op.reshape(self.plain[name], blocks)
+            else:
+                call = self.call(block_channels, [self.plain[name]], block)
+            self.blocked[name] = self._emit_form(call, f"{name}_blocked", name, block)
+        return self.blocked[name]
+
+    def either(self, data: relax.Var) -> tuple[relax.Expr, int]:
+        """Return the form in which a tensor exists, blocked where both do, and its block.
+
+        The block of a plain tensor is 0.
+        """
+        if data.name in self.blocked:
+            blocked = self.blocked[data.name]
+            return blocked, shape_of(blocked)[-1]
+        return self.as_plain(data), 0
+
+    def call(
+        self,
+        compute: Callable[..., te.Tensor],
+        tensors: list[relax.Expr],
+        *options: object,
+        **keywords: object,
+    ) -> tvm.ir.Call:
+        """Return a call of a TIR function that computes `compute(*tensors, ...)`."""
+        return self.builder.call_te(
+            lambda *arguments: compute(*arguments, *options, **keywords),
+            *tensors,
+            primfunc_name_hint=compute.__name__,
+        )
+
+    def emit(self, var: relax.Var, call: relax.Expr, block: int = 0) -> None:
+        """Bind `call` to the old variable's name, as its plain or blocked form."""
+        expression = self.builder.emit(call, var.name)
+        self._describe(expression.name, var.name, block)
+        (self.blocked if block else self.plain)[var.name] = expression
+
+    def alias(self, var: relax.Var, value: relax.Var) -> None:
+        """Let `var` have the forms of `value`."""
+        for forms in (self.plain, self.blocked):
+            if value.name in forms:
+                forms[var.name] = forms[value.name]
+
+    def _emit_form(self, call: relax.Expr, name: str, old: str, block: int) -> relax.Expr:
+        expression = self.builder.emit(call, name)
+        self.tables.families[expression.name] = "layout"
+        self._describe(expression.name, old, block)
+        return expression
+
+    def _describe(self, name: str, old: str, block: int) -> None:
+        """Copy what is known of the old variable to a new one in another layout."""
+        value = self.tables.values.get(old)
+        if value is not None:
+            self.tables.values[name] = Value(value.name, value.shape, block)
