@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cores.h"
 #include "program.h"
 
 enum { ROWS = 37, COLUMNS = 19, COUNT = ROWS * COLUMNS, BYTES = COUNT * 4 };
@@ -168,8 +169,9 @@ typedef struct group {
 
 extern int (*__TVMBackendParallelLaunch)(int (*)(int, group *, void *), void *, int);
 
-enum { MAX_TASKS = 16 };
+enum { MAX_ASKED = 16, MAX_TASKS = 32 };
 static pthread_t task_threads[MAX_TASKS], inner_threads[MAX_TASKS];
+static int task_calls[MAX_TASKS];
 static int asked_tasks, given_tasks, failing_task;
 
 static int inner_task(int task, group *tasks, void *data)
@@ -182,6 +184,7 @@ static int outer_task(int task, group *tasks, void *data)
 {
     (void)data;
     task_threads[task] = pthread_self();
+    ++task_calls[task];
     if (task == 0)
         given_tasks = tasks->num_task;
     int inner_tasks = tasks->num_task > 1 ? 2 : 1; /* inside a single task it would be spread */
@@ -204,6 +207,30 @@ static int part_of(int first, int tasks)
     return count;
 }
 
+/* Whether the fastest `threads` cores differ in speed. */
+static bool uneven(uint32_t threads)
+{
+    ec_core cores[64];
+    uint32_t count = ec_cores_by_speed(cores, 64);
+    CHECK(count > 0);
+    for (uint32_t i = 1; i < count; ++i)
+        CHECK(cores[i - 1].speed >= cores[i].speed);
+    return ec_cores_differ(&cores[0], &cores[threads < count ? threads - 1 : count - 1]);
+}
+
+static void check_spread(int tasks, uint32_t threads)
+{
+    for (int i = 0; i < tasks; ++i) {
+        CHECK(task_calls[i] == 1);
+        CHECK(pthread_equal(inner_threads[i], task_threads[i]));
+        if (uneven(threads))
+            continue; /* whoever is free takes the next task */
+        int part = part_of(i, tasks);
+        CHECK(part >= tasks / (int)threads);
+        CHECK(part <= (tasks + (int)threads - 1) / (int)threads);
+    }
+}
+
 static void test_tasks_are_spread(const char *folder)
 {
     ec_step step = {"spread", "test", spread, EC_BACKEND_CPU, 0, NULL, 0};
@@ -212,16 +239,13 @@ static void test_tasks_are_spread(const char *folder)
     program.steps = &step;
     for (uint32_t threads = 1; threads <= 4; ++threads) {
         ec_model *model = open_model(&program, folder, threads);
-        for (asked_tasks = 0; asked_tasks <= MAX_TASKS; ++asked_tasks) {
-            int tasks = asked_tasks ? asked_tasks : (int)threads;
+        int parts = (int)threads * (threads > 1 && uneven(threads) ? 8 : 1);
+        for (asked_tasks = 0; asked_tasks <= MAX_ASKED; ++asked_tasks) {
+            int tasks = asked_tasks ? asked_tasks : parts;
             failing_task = -1;
+            memset(task_calls, 0, sizeof task_calls);
             CHECK(ec_run(model) == EC_OK && given_tasks == tasks);
-            for (int i = 0; i < tasks; ++i) {
-                int part = part_of(i, tasks);
-                CHECK(part >= tasks / (int)threads);
-                CHECK(part <= (tasks + (int)threads - 1) / (int)threads);
-                CHECK(pthread_equal(inner_threads[i], task_threads[i]));
-            }
+            check_spread(tasks, threads);
             failing_task = tasks - 1;
             CHECK(ec_run(model) == EC_ERROR_STEP && strstr(ec_last_error(model), "code 9"));
         }

@@ -15,7 +15,13 @@ BUILDS = {
 
 
 @pytest.mark.parametrize("build", BUILDS)
-def test_the_whole_interface(build: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cores", ["equal", "uneven"])
+def test_the_whole_interface(build: str, cores: str, tmp_path: Path) -> None:
+    for index in range(64):
+        folder = tmp_path / f"cpu{index}"
+        folder.mkdir()
+        speed = 1024 if index % 2 or cores == "equal" else 400
+        (folder / "cpu_capacity").write_text(f"{speed}\n")
     objects = []
     for name, scales in (("a", 1), ("b", 2)):
         source = write_program(tmp_path / f"program_{name}.c", model=name, scales=scales)
@@ -23,7 +29,8 @@ def test_the_whole_interface(build: str, tmp_path: Path) -> None:
         gcc(*BUILDS[build], f"-DEC_ENTRY=edgeconv_program_{name}", "-c", source, "-o", objects[-1])
         write_folder(tmp_path / name, {}, scales)
     sources = [*(RUNTIME / "src").glob("*.c"), *KERNELS.glob("*.c"), KERNELS.parent / "drive.c"]
-    gcc(*BUILDS[build], *sources, *objects, "-o", tmp_path / "drive", "-lm", "-pthread")
+    described = f'-DEC_CPU_FOLDER="{tmp_path}"'
+    gcc(*BUILDS[build], described, *sources, *objects, "-o", tmp_path / "drive", "-lm", "-pthread")
 
     result = run([tmp_path / "drive", tmp_path / "a", tmp_path / "b"])
 

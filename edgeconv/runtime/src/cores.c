@@ -4,43 +4,55 @@
 #include <sched.h>
 #include <stdio.h>
 
-/* The core's highest clock in kHz; 0 where the kernel does not tell. */
-static unsigned long core_clock(uint32_t core)
+/* Where Linux describes the processors. */
+#ifndef EC_CPU_FOLDER
+#define EC_CPU_FOLDER "/sys/devices/system/cpu"
+#endif
+
+/* The number in a file of a core's folder; 0 where there is none. */
+static unsigned long read_number(uint32_t core, const char *file)
 {
-    char path[96];
-    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%u/cpufreq/cpuinfo_max_freq",
-             (unsigned)core);
-    FILE *file = fopen(path, "re");
-    if (!file)
+    char path[256];
+    snprintf(path, sizeof path, "%s/cpu%u/%s", EC_CPU_FOLDER, (unsigned)core, file);
+    FILE *stream = fopen(path, "re");
+    if (!stream)
         return 0;
-    unsigned long clock = 0;
-    if (fscanf(file, "%lu", &clock) != 1)
-        clock = 0;
-    fclose(file);
-    return clock;
+    unsigned long number = 0;
+    if (fscanf(stream, "%lu", &number) != 1)
+        number = 0;
+    fclose(stream);
+    return number;
 }
 
-uint32_t ec_cores_by_speed(uint32_t *cores, uint32_t capacity)
+/* What a core does in a second: on ARM the kernel knows; elsewhere its highest clock says it. */
+static unsigned long core_speed(uint32_t core)
+{
+    unsigned long capacity = read_number(core, "cpu_capacity");
+    return capacity ? capacity : read_number(core, "cpufreq/cpuinfo_max_freq");
+}
+
+uint32_t ec_cores_by_speed(ec_core *cores, uint32_t capacity)
 {
     cpu_set_t allowed;
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
         return 0;
-    unsigned long clocks[CPU_SETSIZE];
     uint32_t count = 0;
-    for (uint32_t core = 0; core < CPU_SETSIZE && count < capacity; ++core) {
-        if (!CPU_ISSET(core, &allowed))
+    for (uint32_t index = 0; index < CPU_SETSIZE && count < capacity; ++index) {
+        if (!CPU_ISSET(index, &allowed))
             continue;
-        /* Insertion keeps cores of equal clock in their order. */
-        unsigned long clock = core_clock(core);
+        /* Insertion keeps cores of equal speed in their order. */
+        ec_core core = {index, core_speed(index)};
         uint32_t at = count++;
-        for (; at > 0 && clocks[at - 1] < clock; --at) {
-            clocks[at] = clocks[at - 1];
+        for (; at > 0 && cores[at - 1].speed < core.speed; --at)
             cores[at] = cores[at - 1];
-        }
-        clocks[at] = clock;
         cores[at] = core;
     }
     return count;
+}
+
+bool ec_cores_differ(const ec_core *fast, const ec_core *slow)
+{
+    return slow->speed < fast->speed - fast->speed / 8;
 }
 
 int ec_pin_to_core(uint32_t core)
@@ -49,12 +61,4 @@ int ec_pin_to_core(uint32_t core)
     CPU_ZERO(&only);
     CPU_SET(core, &only);
     return sched_setaffinity(0, sizeof only, &only) == 0 ? 0 : errno;
-}
-
-uint32_t ec_core_count(void)
-{
-    cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
-        return 1;
-    return (uint32_t)CPU_COUNT(&allowed);
 }

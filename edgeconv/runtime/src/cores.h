@@ -2,15 +2,21 @@
 #ifndef EC_CORES_H
 #define EC_CORES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* Fills `cores` with those this thread may run on, highest clock first; returns how many. */
-uint32_t ec_cores_by_speed(uint32_t *cores, uint32_t capacity);
+typedef struct ec_core {
+    uint32_t index;
+    unsigned long speed; /* only comparable among cores of one machine; 0 where unknown */
+} ec_core;
+
+/* Fills `cores` with those this thread may run on, the fastest first; returns how many. */
+uint32_t ec_cores_by_speed(ec_core *cores, uint32_t capacity);
+
+/* Whether the slower of two cores is so much slower that equal parts would make the other wait. */
+bool ec_cores_differ(const ec_core *fast, const ec_core *slow);
 
 /* Pins the calling thread; returns 0 or an errno value. */
 int ec_pin_to_core(uint32_t core);
-
-/* Number of cores that this process may use, at least 1. */
-uint32_t ec_core_count(void);
 
 #endif

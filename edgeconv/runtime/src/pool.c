@@ -1,5 +1,6 @@
 #include "pool.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,12 @@
 #include "cores.h"
 #include "error.h"
 
-enum { SPIN_NS = 50000, STACK_BYTES = 1 << 20 };
+enum {
+    SPIN_NS = 50000,        /* about what it costs to wake a sleeping thread up */
+    RUN_SPIN_NS = 2000000,  /* during a run, whose next parallel step is near */
+    TASKS_PER_THREAD = 8,   /* where cores differ in speed */
+    STACK_BYTES = 1 << 20
+};
 
 static _Thread_local ec_worker *current_worker;
 
@@ -21,19 +27,25 @@ static inline void relax(void)
 #endif
 }
 
-/* Waits a little for the counter to become, or to differ from, `value`; true when it did. */
+/*
+ * Waits a while for the counter to become, or to differ from, `value`; true when it did. After the
+ * time in which most waits end, other threads that want the core get it in between.
+ */
 static bool spin(const ec_pool *pool, atomic_uint *counter, unsigned value, bool equal)
 {
-    uint64_t end = 0;
+    uint64_t start = 0;
     for (unsigned round = 0;; ++round) {
         if ((atomic_load_explicit(counter, memory_order_acquire) == value) == equal)
             return true;
         if (round % 64 == 0) {
             uint64_t now = ec_now_ns();
-            if (end == 0)
-                end = now + pool->spin_ns;
-            if (now >= end)
+            if (start == 0)
+                start = now;
+            bool running = atomic_load_explicit(&pool->running, memory_order_relaxed);
+            if (!pool->spins || now - start >= (running ? RUN_SPIN_NS : SPIN_NS))
                 return false;
+            if (now - start >= SPIN_NS)
+                sched_yield();
         }
         relax();
     }
@@ -50,18 +62,34 @@ static int run_tasks(ec_task task, void *data, int32_t num_task, int32_t begin, 
     return 0;
 }
 
-/* Runs the worker's part of the job: tasks in a row, parts that differ by one task at most. */
-static void run_part(ec_worker *worker)
+/*
+ * Runs the worker's part of the job. Equal cores get tasks in a row, parts that differ by one task
+ * at most, so that a thread finds in its cache what it wrote in the step before; of cores that
+ * differ in speed, each takes the next task when it is done with one.
+ */
+static int run_part(ec_worker *worker)
 {
     ec_pool *pool = worker->pool;
-    int64_t tasks = pool->num_task;
-    int32_t begin = (int32_t)(tasks * worker->index / pool->threads);
-    int32_t end = (int32_t)(tasks * (worker->index + 1) / pool->threads);
+    int32_t tasks = pool->num_task;
+    if (pool->cores_differ) {
+        int32_t id;
+        int result = 0;
+        while (result == 0 && (id = atomic_fetch_add(&pool->next_task, 1)) < tasks)
+            result = run_tasks(pool->task, pool->data, tasks, id, id + 1);
+        return result;
+    }
+    int32_t begin = (int32_t)((int64_t)tasks * worker->index / pool->threads);
+    int32_t end = (int32_t)((int64_t)tasks * (worker->index + 1) / pool->threads);
+    return run_tasks(pool->task, pool->data, tasks, begin, end);
+}
+
+static void work(ec_worker *worker)
+{
     worker->in_task = true;
-    int result = run_tasks(pool->task, pool->data, pool->num_task, begin, end);
+    int result = run_part(worker);
     worker->in_task = false;
     if (result != 0)
-        atomic_store_explicit(&pool->result, result, memory_order_relaxed);
+        atomic_store_explicit(&worker->pool->result, result, memory_order_relaxed);
 }
 
 /*
@@ -71,14 +99,15 @@ static void run_part(ec_worker *worker)
  */
 static void wait_for_job(ec_pool *pool, unsigned seen)
 {
-    if (spin(pool, &pool->generation, seen, false))
-        return;
-    pthread_mutex_lock(&pool->mutex);
-    atomic_fetch_add(&pool->sleepers, 1);
-    while (atomic_load(&pool->generation) == seen)
-        pthread_cond_wait(&pool->work, &pool->mutex);
-    atomic_fetch_sub(&pool->sleepers, 1);
-    pthread_mutex_unlock(&pool->mutex);
+    while (!spin(pool, &pool->generation, seen, false)) {
+        pthread_mutex_lock(&pool->mutex);
+        atomic_fetch_add(&pool->sleepers, 1);
+        unsigned alarms = pool->alarms;
+        while (atomic_load(&pool->generation) == seen && pool->alarms == alarms)
+            pthread_cond_wait(&pool->work, &pool->mutex);
+        atomic_fetch_sub(&pool->sleepers, 1);
+        pthread_mutex_unlock(&pool->mutex);
+    }
 }
 
 static void announce_job(ec_pool *pool)
@@ -123,7 +152,7 @@ static void *worker_main(void *argument)
         wait_for_job(pool, seen);
         if (pool->stop)
             return NULL;
-        run_part(worker);
+        work(worker);
         finish_part(pool);
     }
 }
@@ -138,11 +167,13 @@ static int launch(ec_task task, void *data, int num_task)
     ec_pool *pool = self->pool;
     pool->task = task;
     pool->data = data;
-    pool->num_task = num_task == 0 ? (int32_t)pool->threads : num_task;
+    int32_t parts = (int32_t)pool->threads * (pool->cores_differ ? TASKS_PER_THREAD : 1);
+    pool->num_task = num_task == 0 ? parts : num_task;
+    atomic_store_explicit(&pool->next_task, 0, memory_order_relaxed);
     atomic_store_explicit(&pool->result, 0, memory_order_relaxed);
     atomic_store_explicit(&pool->remaining, pool->threads - 1, memory_order_relaxed);
     announce_job(pool);
-    run_part(self);
+    work(self);
     wait_for_workers(pool);
     return atomic_load_explicit(&pool->result, memory_order_relaxed);
 }
@@ -169,15 +200,32 @@ int (*__TVMBackendParallelLaunch)(ec_task, void *, int) = launch;
 void *(*__TVMBackendAllocWorkspace)(int, int, uint64_t, int, int) = allocate_workspace;
 int (*__TVMBackendFreeWorkspace)(int, int, void *) = free_workspace;
 
+/* Wakes sleeping workers while the first steps run, where the run before had work for them. */
+static void wake_early(ec_pool *pool)
+{
+    unsigned jobs = atomic_load(&pool->generation);
+    bool worked = jobs != pool->jobs_before;
+    pool->jobs_before = jobs;
+    if (!worked || !pool->spins || atomic_load(&pool->sleepers) == 0)
+        return;
+    pthread_mutex_lock(&pool->mutex);
+    ++pool->alarms;
+    pthread_cond_broadcast(&pool->work);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
 ec_worker *ec_pool_enter(ec_pool *pool)
 {
     ec_worker *before = current_worker;
     current_worker = &pool->workers[0];
+    atomic_store_explicit(&pool->running, true, memory_order_relaxed);
+    wake_early(pool);
     return before;
 }
 
-void ec_pool_leave(ec_worker *before)
+void ec_pool_leave(ec_pool *pool, ec_worker *before)
 {
+    atomic_store_explicit(&pool->running, false, memory_order_relaxed);
     current_worker = before;
 }
 
@@ -204,17 +252,24 @@ static int start_workers(ec_pool *pool)
     return code;
 }
 
-/* Chooses the workers' cores; the calling thread takes the first and is pinned at once. */
-static int choose_cores(ec_pool *pool)
+/*
+ * Looks at the cores that the threads will have, and pins each thread to one if asked to; the
+ * calling thread is pinned at once. Returns 0 or an errno value.
+ */
+static int choose_cores(ec_pool *pool, bool pin)
 {
     enum { CAPACITY = 256 };
-    uint32_t cores[CAPACITY];
+    ec_core cores[CAPACITY];
     uint32_t count = ec_cores_by_speed(cores, CAPACITY);
+    /* With fewer cores than threads, spinning would keep the others from their work. */
+    pool->spins = pool->threads <= count;
     if (count == 0)
         return 0;
-    for (uint32_t i = 0; i < pool->threads; ++i)
-        pool->workers[i].core = (int)cores[i % count];
-    return ec_pin_to_core(cores[0]);
+    uint32_t slowest = pool->threads < count ? pool->threads - 1 : count - 1;
+    pool->cores_differ = ec_cores_differ(&cores[0], &cores[slowest]);
+    for (uint32_t i = 0; pin && i < pool->threads; ++i)
+        pool->workers[i].core = (int)cores[i % count].index;
+    return pin ? ec_pin_to_core(cores[0].index) : 0;
 }
 
 ec_status ec_pool_start(ec_pool *pool, uint32_t threads, bool pin_cores, unsigned char *scratch,
@@ -222,8 +277,6 @@ ec_status ec_pool_start(ec_pool *pool, uint32_t threads, bool pin_cores, unsigne
 {
     memset(pool, 0, sizeof *pool);
     pool->threads = threads;
-    /* With fewer cores than threads, spinning would keep the others from their work. */
-    pool->spin_ns = threads <= ec_core_count() ? SPIN_NS : 0;
     pool->workers = calloc(threads, sizeof *pool->workers);
     if (!pool->workers)
         return ec_fail(error, EC_ERROR_MEMORY, "no memory for %u threads", (unsigned)threads);
@@ -238,7 +291,7 @@ ec_status ec_pool_start(ec_pool *pool, uint32_t threads, bool pin_cores, unsigne
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->work, NULL);
     pthread_cond_init(&pool->done, NULL);
-    int code = pin_cores ? choose_cores(pool) : 0;
+    int code = choose_cores(pool, pin_cores);
     if (code == 0)
         code = start_workers(pool);
     if (code == 0)

@@ -37,7 +37,8 @@ typedef struct ec_worker {
 struct ec_pool {
     uint32_t threads;
     uint32_t started; /* workers that run, without the calling thread */
-    uint64_t spin_ns; /* how long a waiting thread spins before it sleeps */
+    bool spins;        /* a waiting thread spins a while before it sleeps */
+    bool cores_differ; /* in speed */
     ec_worker *workers;
 
     /* The present job; written before `generation` grows, read after. */
@@ -48,7 +49,11 @@ struct ec_pool {
 
     atomic_uint generation; /* number of jobs so far */
     atomic_uint remaining;  /* workers that have not finished the job */
+    atomic_int next_task;   /* where cores differ, the first task that nobody has taken */
+    atomic_bool running;    /* a model runs: more jobs will come soon */
+    unsigned jobs_before;   /* number of jobs when the last run began */
     atomic_uint sleepers;   /* workers asleep in `work` */
+    unsigned alarms;        /* grows to wake sleepers before there is a job; under the mutex */
     atomic_bool caller_sleeps;
     atomic_int result; /* 0, or what a failing task returned */
     pthread_mutex_t mutex;
@@ -65,8 +70,8 @@ ec_status ec_pool_start(ec_pool *pool, uint32_t threads, bool pin_cores, unsigne
 
 void ec_pool_stop(ec_pool *pool);
 
-/* Makes launches of the calling thread go to the pool; returns what was there before. */
+/* Begins a run: launches of the calling thread go to the pool. Returns where they went before. */
 ec_worker *ec_pool_enter(ec_pool *pool);
-void ec_pool_leave(ec_worker *before);
+void ec_pool_leave(ec_pool *pool, ec_worker *before);
 
 #endif

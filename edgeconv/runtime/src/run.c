@@ -58,7 +58,7 @@ ec_status ec_run(ec_model *model)
         return EC_ERROR_BUSY;
     ec_worker *before = ec_pool_enter(&model->pool);
     ec_status status = run_steps(model);
-    ec_pool_leave(before);
+    ec_pool_leave(&model->pool, before);
     atomic_flag_clear_explicit(&model->running, memory_order_release);
     return status;
 }
