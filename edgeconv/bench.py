@@ -112,7 +112,7 @@ def bench(
     else:
         _check_rival(against, session.device)
         reports, rival = _side_by_side(session, threads, warmup, repeat, model)
-    times = _times([ms for report in reports for ms in report.runs_ms])
+    times = summarise([ms for report in reports for ms in report.runs_ms])
     notes += _spread_note("the", times) if not session.device.emulated else []
     if rival is not None:
         notes += _spread_note("ONNX Runtime's", rival.times)
@@ -158,8 +158,8 @@ def _side_by_side(
     for count in _split(repeat):
         reports.append(session.bench(threads, warmup, count))
         theirs += _run_rival(runtime, inputs, warmup, count)
-    ours = _times([ms for report in reports for ms in report.runs_ms])
-    times = _times(theirs)
+    ours = summarise([ms for report in reports for ms in report.runs_ms])
+    times = summarise(theirs)
     return reports, Rival("onnxruntime", version, times, times.median_ms / ours.median_ms)
 
 
@@ -203,7 +203,8 @@ def _split(repeat: int) -> list[int]:
     return [repeat // rounds + (i < repeat % rounds) for i in range(rounds)]
 
 
-def _times(runs_ms: Sequence[float]) -> Times:
+def summarise(runs_ms: Sequence[float]) -> Times:
+    """Return the statistics of at least one run."""
     return Times(
         median_ms=float(np.median(runs_ms)),
         p90_ms=float(np.percentile(runs_ms, 90)),

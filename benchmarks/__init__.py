@@ -1,0 +1,1 @@
+"""Compares compiled networks and layers with other runtimes: `python -m benchmarks --help`."""

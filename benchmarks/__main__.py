@@ -1,0 +1,81 @@
+"""`python -m benchmarks`: compare edgeconv with other runtimes, here and now."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from benchmarks import peers, prepare
+from benchmarks.compare import OURS, compare, converted
+from benchmarks.machine import description, peak_gflops
+from benchmarks.report import Report, markdown_table, text_table
+from edgeconv.files import write_atomic
+
+ALWAYS = (OURS, "onnxruntime")
+
+
+def main() -> None:
+    """Parse the command line, measure, print the tables; the JSON goes to a file."""
+    options = _parser().parse_args()
+    names = tuple(dict.fromkeys((OURS, *options.peers)))
+    sources = prepare.sources(
+        options.only,
+        tiny=options.tiny,
+        networks=options.what != "layers",
+        layers=options.what != "networks",
+    )
+    if not sources:
+        sys.exit(f"nothing fits --only {options.only!r}")
+    cases = []
+    for source in sources:
+        _say(f"preparing {source}")
+        cases.append(prepare.prepare(source, cold=options.cold))
+        for name in names:
+            converted(cases[-1], name)
+    if options.prepare:
+        return
+    peaks = {threads: peak_gflops(prepare.BUILD, threads) for threads in options.threads}
+    comparisons = []
+    for case in cases:
+        for threads in options.threads:
+            _say(f"timing {case.name}, threads: {threads}")
+            comparisons.append(compare(case, names, threads, options.seconds))
+    report = Report(
+        machine=description(),
+        peaks=peaks,
+        names=names,
+        seconds=options.seconds,
+        comparisons=tuple(comparisons),
+    )
+    write_atomic(options.json, (json.dumps(report.to_json(), indent=1) + "\n").encode())
+    print(report.tables(markdown_table if options.markdown else text_table))
+    _say(f"everything that was measured: {options.json}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "what", nargs="?", choices=("all", "networks", "layers"), default="all", help="of the cases"
+    )
+    parser.add_argument("--only", default="*", help="cases whose name fits this pattern")
+    parser.add_argument("--tiny", action="store_true", help="the small variants of the networks")
+    parser.add_argument("--peers", nargs="*", default=ALWAYS, choices=peers.PEERS, metavar="PEER")
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument(
+        "--seconds", type=float, default=1.2, help="for each peer, case and number of threads"
+    )
+    parser.add_argument("--cold", action="store_true", help="compile without cached kernels")
+    parser.add_argument("--prepare", action="store_true", help="compile and convert only")
+    parser.add_argument("--json", type=Path, default=prepare.BUILD / "results.json")
+    parser.add_argument("--markdown", action="store_true", help="print the tables in Markdown")
+    return parser
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""What a comparison found, as JSON and as tables for a terminal and for Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks import peers
+from benchmarks.compare import OURS, Comparison, Measured
+from edgeconv.cli.console import plain
+
+SCHEMA = 1
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run of the benchmark.
+
+    Attributes:
+        machine: processor, cores, kernel.
+        peaks: measured fp32 multiply-accumulate peak by number of threads, GFLOP/s.
+        names: of the runtimes, edgeconv first.
+        seconds: time for each peer, case and number of threads.
+        comparisons: all cases.
+    """
+
+    machine: dict[str, object]
+    peaks: dict[int, float]
+    names: tuple[str, ...]
+    seconds: float
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The versions of the runtimes that took a case, by name."""
+        return {
+            name: measured.version
+            for c in self.comparisons
+            for name, measured in c.peers.items()
+            if measured.version
+        }
+
+    def notes(self) -> list[str]:
+        """Say what disturbed the measurement."""
+        busy = [c for c in self.comparisons if c.disturbance.busy]
+        if not busy:
+            return []
+        cores = max(c.disturbance.other_cores for c in busy)
+        steal = max(c.disturbance.steal for c in busy)
+        load = max(c.disturbance.load_average for c in busy)
+        return [
+            f"busy machine in {len(busy)} of {len(self.comparisons)} comparisons: others took up "
+            f"to {cores:.1f} cores, the hypervisor up to {steal:.0%}; load average up to "
+            f"{load:.1f}. Those rows are marked with *; repeat them on a quiet machine."
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dicts and lists; numbers that JSON lacks are strings."""
+        data: dict[str, Any] = plain(
+            {
+                "schema": SCHEMA,
+                "machine": self.machine,
+                "peak_gflops": self.peaks,
+                "versions": self.versions,
+                "seconds_each": self.seconds,
+                "notes": self.notes(),
+                "geometric_means": self.means(),
+                "comparisons": [self._comparison(c) for c in self.comparisons],
+            }
+        )
+        return data
+
+    def _comparison(self, c: Comparison) -> dict[str, Any]:
+        fastest = c.fastest()
+        return {
+            "case": c.case.name,
+            "source": c.case.source,
+            "family": c.case.family,
+            "threads": c.threads,
+            "macs": c.case.macs,
+            "compile_s": c.case.compile_s,
+            "compiled_cold": c.case.compiled_cold,
+            "gflops": self.gflops(c),
+            "of_peak": self.of_peak(c),
+            "busy": c.disturbance.busy,
+            "disturbance": asdict(c.disturbance),
+            "ratios": c.ratios(),
+            "fastest_peer": None if fastest is None else fastest[0],
+            "ratio_to_fastest": None if fastest is None else fastest[1],
+            "peers": {name: _measured(m) for name, m in c.peers.items()},
+        }
+
+    def gflops(self, c: Comparison) -> float:
+        """Return our useful operations a second, two a multiply-accumulate, in 1e9."""
+        times = c.peers[OURS].times
+        return math.nan if times is None else 2e-6 * c.case.macs / times.median_ms
+
+    def of_peak(self, c: Comparison) -> float:
+        """Return that as a part of the measured peak of as many threads."""
+        return self.gflops(c) / self.peaks[c.threads]
+
+    def means(self) -> list[dict[str, Any]]:
+        """Return geometric means of the ratios: for networks and layers, by threads and peer."""
+        found = []
+        for kind, threads, group in self._groups():
+            ratios: dict[str, list[float]] = {name: [] for name in (*self.names[1:], "fastest")}
+            for c in group:
+                for name, ratio in c.ratios().items():
+                    ratios[name].append(ratio)
+                fastest = c.fastest()
+                if fastest is not None:
+                    ratios["fastest"].append(fastest[1])
+            found.append(
+                {
+                    "of": kind,
+                    "threads": threads,
+                    "means": {name: geometric_mean(values) for name, values in ratios.items()},
+                    "counts": {name: len(values) for name, values in ratios.items()},
+                    "ahead": {name: sum(v >= 1 for v in values) for name, values in ratios.items()},
+                }
+            )
+        return found
+
+    def _groups(self) -> list[tuple[str, int, list[Comparison]]]:
+        groups = []
+        for kind in ("networks", "layers"):
+            for threads in self.peaks:
+                group = [
+                    c
+                    for c in self.comparisons
+                    if c.threads == threads and (c.case.family == "network") == (kind == "networks")
+                ]
+                if group:
+                    groups.append((kind, threads, group))
+        return groups
+
+    def tables(self, style: Callable[[Sequence[str], Iterable[Sequence[str]]], str]) -> str:
+        """Return everything for people; `style` makes a table of a head and rows."""
+        parts = [self._heading()]
+        for kind, threads, group in self._groups():
+            word = "thread" if threads == 1 else "threads"
+            parts.append(f"{kind.capitalize()}, {threads} {word}: times of a run")
+            parts.append(style(self._speed_head(), [self._speed_row(c) for c in group]))
+        if self.names[1:]:
+            parts.append("Geometric means of the ratios (networks or layers, how many ahead)")
+            parts.append(style(("of", "threads", *self._mean_names()), self._mean_rows()))
+        first = [c for c in self.comparisons if c.threads == min(self.peaks)]
+        parts.append("Error, size of the model, peak memory, compile time")
+        parts.append(style(self._resource_head(), [self._resource_row(c) for c in first]))
+        reasons = list(self._reasons())
+        if reasons:
+            parts.append("What did not run")
+            parts.append(style(("case", "threads", "runtime", "status", "reason"), reasons))
+        return "\n\n".join([*parts, *self.notes()]) + "\n"
+
+    def _heading(self) -> str:
+        versions = ", ".join(f"{_title(n)} {self.versions.get(n, '?')}" for n in self.names)
+        peaks = ", ".join(f"{gflops:.0f} with {n}" for n, gflops in self.peaks.items())
+        return (
+            f"{self.machine['processor']}, {self.machine['cores']} cores; measured fp32 peak in "
+            f"GFLOP/s by threads: {peaks}.\n{versions}."
+        )
+
+    def _speed_head(self) -> tuple[str, ...]:
+        others = [f"{_title(name)}" for name in self.names[1:]]
+        return ("", "median ms", "min", "p90", "GFLOP/s", "of peak", *others, "fastest peer")
+
+    def _speed_row(self, c: Comparison) -> tuple[str, ...]:
+        ours = c.peers[OURS]
+        mark = " *" if c.disturbance.busy else ""
+        if ours.times is None or ours.status != "ok":
+            own = (ours.status, "", "", "", "")
+        else:
+            t = ours.times
+            has_macs = c.case.macs > 0
+            own = (
+                f"{t.median_ms:.3f}",
+                f"{t.min_ms:.3f}",
+                f"{t.p90_ms:.3f}",
+                f"{self.gflops(c):.0f}" if has_macs else "",
+                f"{self.of_peak(c):.0%}" if has_macs else "",
+            )
+        fastest = c.fastest()
+        best = "" if fastest is None else f"{fastest[1]:.2f} {_title(fastest[0])}"
+        ratios = c.ratios()
+        cells = [
+            f"{ratios[name]:.2f}" if name in ratios else c.peers[name].status
+            for name in self.names[1:]
+        ]
+        return (c.case.name + mark, *own, *cells, best)
+
+    def _mean_names(self) -> list[str]:
+        return [*map(_title, self.names[1:]), "fastest"]
+
+    def _mean_rows(self) -> list[tuple[str, ...]]:
+        rows = []
+        for entry in self.means():
+            cells = [
+                f"{mean:.2f} ({entry['ahead'][name]} of {entry['counts'][name]})"
+                if entry["counts"][name]
+                else ""
+                for name, mean in entry["means"].items()
+            ]
+            rows.append((entry["of"], str(entry["threads"]), *cells))
+        return rows
+
+    def _resource_head(self) -> tuple[str, ...]:
+        cells = [
+            f"{_title(name)} {what}" for name in self.names for what in ("error", "MiB", "peak MiB")
+        ]
+        return ("", "compile s", *cells)
+
+    def _resource_row(self, c: Comparison) -> tuple[str, ...]:
+        cold = "" if c.case.compiled_cold else " (cached kernels)"
+        cells = []
+        for name in self.names:
+            measured = c.peers[name]
+            if measured.times is None:
+                cells += ["", "", ""]
+            else:
+                cells += [
+                    f"{measured.error:.0e}",
+                    f"{measured.model_bytes / _MIB:.1f}",
+                    f"{measured.peak_bytes / _MIB:.1f}",
+                ]
+        return (c.case.name, f"{c.case.compile_s:.1f}{cold}", *cells)
+
+    def _reasons(self) -> Iterable[tuple[str, ...]]:
+        for c in self.comparisons:
+            for name, measured in c.peers.items():
+                if measured.status != "ok":
+                    reason = " ".join(measured.reason.split())
+                    row = (c.case.name, str(c.threads), _title(name), measured.status)
+                    yield (*row, reason if len(reason) <= 120 else reason[:117] + "...")
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Return the geometric mean of positive numbers; not a number where there are none."""
+    return math.exp(math.fsum(map(math.log, values)) / len(values)) if values else math.nan
+
+
+def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in columns; the first is aligned to the left, all others to the right."""
+    lines = [list(head), *map(list, rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
+
+
+def _measured(measured: Measured) -> dict[str, Any]:
+    data = asdict(measured)
+    times = data.pop("times")
+    return {**data, **(times or {})}
+
+
+def _title(name: str) -> str:
+    return peers.load(name).title
