@@ -1,4 +1,4 @@
-.PHONY: help setup demo test check fuzz docs clean
+.PHONY: help setup demo test check fuzz bench docs clean
 
 COUNT ?= 10000
 FILES ?= 1000
@@ -23,6 +23,9 @@ test: check  ## All checks, then all tests
 fuzz: setup  ## COUNT random layers on TARGET, FILES damaged files of each kind (SEED=N repeats a run)
 	@$(fuzz) layers --count $(COUNT) --target $(TARGET) $(if $(SEED),--seed $(SEED))
 	@$(fuzz) files --count $(FILES) $(if $(SEED),--seed $(SEED))
+
+bench: setup  ## Time networks and layers beside ONNX Runtime (ONLY='mobilenet*' some of them)
+	@.venv/bin/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(BENCH)
 
 docs: setup  ## Write docs/layers/ from the sources
 	@.venv/bin/python scripts/layer_docs.py

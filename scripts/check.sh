@@ -14,9 +14,10 @@ echo "check: ruff"
 echo "check: mypy"
 "$bin/mypy" --no-error-summary
 "$bin/mypy" --no-error-summary scripts/*.py
+"$bin/mypy" --no-error-summary --package benchmarks
 
 echo "check: gcc"
-mapfile -t sources < <(find edgeconv/runtime examples -name '*.c' | sort)
+mapfile -t sources < <(find edgeconv/runtime examples benchmarks -name '*.c' | sort)
 [ ${#sources[@]} -gt 0 ] || {
     echo "check: no C source found" >&2
     exit 1
