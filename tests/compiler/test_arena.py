@@ -45,3 +45,15 @@ def test_memory_is_used_again() -> None:
 
 def test_no_tensors_need_no_arena() -> None:
     assert plan_arena({}).bytes == 0
+
+
+def test_a_fragmented_arena_is_packed_again() -> None:
+    lives = {
+        "a": Lifetime(256, 3, 3),
+        "b": Lifetime(192, 1, 4),
+        "c": Lifetime(192, 4, 7),
+        "d": Lifetime(192, 4, 6),
+    }
+    arena = plan_arena(lives)
+    # With the largest first, b comes to lie above it, and leaves gaps that c and d do not fit.
+    assert arena.bytes == arena.lower_bound == 576

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 ALIGNMENT = 64
+# Orders that are tried in a row without a smaller arena, before the best one is taken.
+PATIENCE = 32
 
 
 @dataclass(frozen=True)
@@ -38,35 +40,71 @@ def plan_arena(lifetimes: Mapping[str, Lifetime]) -> Arena:
     """Give each tensor an offset at which no other live tensor lies.
 
     Greedy by size (Pisarchyk and Lee, 2020, arXiv:2001.03288): the largest tensor first, each at
-    the lowest gap that holds it. The lower bound is the largest sum of bytes live at one step.
+    the lowest gap that holds it. While the arena is larger than its lower bound, the largest sum of
+    bytes live at one step, the tensor that ends last in it is placed first instead.
     """
-    placed: list[tuple[str, int, Lifetime]] = []
-    order = sorted(lifetimes.items(), key=lambda item: (-item[1].bytes, item[1].first, item[0]))
-    for name, lifetime in order:
-        neighbours = sorted(
-            (offset, offset + _aligned(other.bytes))
-            for _, offset, other in placed
-            if other.overlaps(lifetime)
+    order = sorted(
+        lifetimes, key=lambda name: (-lifetimes[name].bytes, lifetimes[name].first, name)
+    )
+    neighbours = _neighbours(lifetimes)
+    bound = _lower_bound(lifetimes)
+    best, size = _place(order, lifetimes, neighbours)
+    offsets, patience = best, PATIENCE
+    while size > bound and patience > 0:
+        last = max(order, key=lambda name: offsets[name] + _aligned(lifetimes[name].bytes))
+        order.remove(last)
+        order.insert(0, last)
+        offsets, end = _place(order, lifetimes, neighbours)
+        patience -= 1
+        if end < size:
+            best, size, patience = offsets, end, PATIENCE
+    return Arena(offsets=best, bytes=size, lower_bound=bound)
+
+
+def _place(
+    order: Sequence[str],
+    lifetimes: Mapping[str, Lifetime],
+    neighbours: Mapping[str, Sequence[str]],
+) -> tuple[dict[str, int], int]:
+    """Place tensors in this order, each at the lowest gap among those that are live with it.
+
+    Returns the offsets and the end of the last tensor.
+    """
+    offsets: dict[str, int] = {}
+    size = 0
+    for name in order:
+        taken = sorted(
+            (offsets[other], offsets[other] + _aligned(lifetimes[other].bytes))
+            for other in neighbours[name]
+            if other in offsets
         )
         offset = 0
-        for start, end in neighbours:
-            if offset + lifetime.bytes <= start:
+        for start, end in taken:
+            if offset + lifetimes[name].bytes <= start:
                 break
             offset = max(offset, end)
-        placed.append((name, offset, lifetime))
-    steps = range(max((life.last for life in lifetimes.values()), default=-1) + 1)
-    return Arena(
-        offsets={name: offset for name, offset, _ in placed},
-        bytes=max((offset + _aligned(life.bytes) for _, offset, life in placed), default=0),
-        lower_bound=max(
-            (
-                sum(_aligned(life.bytes) for life in lifetimes.values() if _live(life, step))
-                for step in steps
-            ),
-            default=0,
-        ),
-    )
+        offsets[name] = offset
+        size = max(size, offset + _aligned(lifetimes[name].bytes))
+    return offsets, size
 
 
-def _live(lifetime: Lifetime, step: int) -> bool:
-    return lifetime.first <= step <= lifetime.last
+def _neighbours(lifetimes: Mapping[str, Lifetime]) -> dict[str, list[str]]:
+    """Return the tensors that are live together with each."""
+    return {
+        name: [
+            other
+            for other, life in lifetimes.items()
+            if other != name and life.overlaps(lifetimes[name])
+        ]
+        for name in lifetimes
+    }
+
+
+def _lower_bound(lifetimes: Mapping[str, Lifetime]) -> int:
+    """Return the largest sum of bytes live at one step."""
+    steps = max((life.last + 1 for life in lifetimes.values()), default=0)
+    live = [0] * steps
+    for life in lifetimes.values():
+        for step in range(life.first, life.last + 1):
+            live[step] += _aligned(life.bytes)
+    return max(live, default=0)
