@@ -1,4 +1,4 @@
-.PHONY: help setup demo test check fuzz bench docs clean
+.PHONY: help setup demo test check fuzz bench bench-peers docs clean
 
 COUNT ?= 10000
 FILES ?= 1000
@@ -6,7 +6,7 @@ TARGET ?= host
 fuzz = PYTHONPATH=.:tests .venv/bin/python -m fuzz
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup:  ## Set up .venv and the system packages
 	@scripts/setup.sh
@@ -26,6 +26,10 @@ fuzz: setup  ## COUNT random layers on TARGET, FILES damaged files of each kind 
 
 bench: setup  ## Time networks and layers beside ONNX Runtime (ONLY='mobilenet*' some of them)
 	@.venv/bin/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(BENCH)
+
+bench-peers: setup  ## The same beside eight runtimes, in environments of their own
+	@.venv/bin/python -m benchmarks.environments
+	@.venv/bin/python -m benchmarks --peers all --cold $(if $(ONLY),--only '$(ONLY)') $(BENCH)
 
 docs: setup  ## Write docs/layers/ from the sources
 	@.venv/bin/python scripts/layer_docs.py

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import peers, prepare
 from benchmarks.compare import OURS, compare, converted
+from benchmarks.environments import is_set_up
 from benchmarks.machine import description, peak_gflops
 from benchmarks.report import Report, markdown_table, text_table
 from edgeconv.files import write_atomic
@@ -19,7 +20,10 @@ ALWAYS = (OURS, "onnxruntime")
 def main() -> None:
     """Parse the command line, measure, print the tables; the JSON goes to a file."""
     options = _parser().parse_args()
-    names = tuple(dict.fromkeys((OURS, *options.peers)))
+    names = tuple(peers.PEERS if "all" in options.peers else dict.fromkeys((OURS, *options.peers)))
+    missing = [name for name in names if not is_set_up(name)]
+    if missing:
+        sys.exit(f"set these up first: python -m benchmarks.environments {' '.join(missing)}")
     sources = prepare.sources(
         options.only,
         tiny=options.tiny,
@@ -33,7 +37,9 @@ def main() -> None:
         _say(f"preparing {source}")
         cases.append(prepare.prepare(source, cold=options.cold))
         for name in names:
-            converted(cases[-1], name)
+            _, measured = converted(cases[-1], name)
+            if measured.status != "ok":
+                _say(f"  {name}: {' '.join(measured.reason.split())[:200]}")
     if options.prepare:
         return
     peaks = {threads: peak_gflops(prepare.BUILD, threads) for threads in options.threads}
@@ -61,7 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--only", default="*", help="cases whose name fits this pattern")
     parser.add_argument("--tiny", action="store_true", help="the small variants of the networks")
-    parser.add_argument("--peers", nargs="*", default=ALWAYS, choices=peers.PEERS, metavar="PEER")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        default=ALWAYS,
+        choices=["all", *peers.PEERS],
+        metavar="PEER",
+        help="runtimes beside edgeconv, or all",
+    )
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument(
         "--seconds", type=float, default=1.2, help="for each peer, case and number of threads"

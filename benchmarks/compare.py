@@ -167,12 +167,10 @@ def _take_turns(running: dict[str, Process], found: dict[str, Measured], seconds
                 continue
             try:
                 if round_ < 0:  # warm-up, and a first idea of the duration
-                    runs = process.ask(_RUN_S, do="run", count=2)["ms"]
-                    plans[name] = plan(min(runs) / 1e3, seconds)
+                    runs = process.ask(_RUN_S, do="run", count=1)["ms"]
+                    plans[name] = plan(runs[0] / 1e3, seconds)
                 else:
-                    # The first run finds the caches filled with others' data.
-                    runs = process.ask(_RUN_S, do="run", count=plans[name][1] + 1)["ms"][1:]
-                    times[name] += runs
+                    times[name] += _turn(process, plans[name][1])
             except PeerError as error:
                 found[name].status, found[name].reason = "failed", str(error)
     for name, process in running.items():
@@ -180,6 +178,14 @@ def _take_turns(running: dict[str, Process], found: dict[str, Measured], seconds
             found[name].times = summarise(times[name])
             found[name].runs = len(times[name])
             found[name].peak_bytes = process.ask(_RUN_S, do="memory")["peak_bytes"]
+
+
+def _turn(process: Process, count: int) -> list[float]:
+    """Return the times of one turn's runs."""
+    # The first of short runs finds the caches filled with others' data; in long ones it is little.
+    extra = 1 if count > 1 else 0
+    times: list[float] = process.ask(_RUN_S, do="run", count=count + extra)["ms"]
+    return times[extra:]
 
 
 def plan(run_s: float, seconds: float) -> tuple[int, int]:

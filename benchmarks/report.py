@@ -147,9 +147,8 @@ class Report:
         if self.names[1:]:
             parts.append("Geometric means of the ratios (networks or layers, how many ahead)")
             parts.append(style(("of", "threads", *self._mean_names()), self._mean_rows()))
-        first = [c for c in self.comparisons if c.threads == min(self.peaks)]
-        parts.append("Error, size of the model, peak memory, compile time")
-        parts.append(style(self._resource_head(), [self._resource_row(c) for c in first]))
+        for title, head, rows in self._resource_tables():
+            parts += [title, style(head, rows)]
         reasons = list(self._reasons())
         if reasons:
             parts.append("What did not run")
@@ -207,26 +206,33 @@ class Report:
             rows.append((entry["of"], str(entry["threads"]), *cells))
         return rows
 
-    def _resource_head(self) -> tuple[str, ...]:
-        cells = [
-            f"{_title(name)} {what}" for name in self.names for what in ("error", "MiB", "peak MiB")
-        ]
-        return ("", "compile s", *cells)
-
-    def _resource_row(self, c: Comparison) -> tuple[str, ...]:
-        cold = "" if c.case.compiled_cold else " (cached kernels)"
-        cells = []
-        for name in self.names:
-            measured = c.peers[name]
-            if measured.times is None:
-                cells += ["", "", ""]
-            else:
-                cells += [
-                    f"{measured.error:.0e}",
-                    f"{measured.model_bytes / _MIB:.1f}",
-                    f"{measured.peak_bytes / _MIB:.1f}",
-                ]
-        return (c.case.name, f"{c.case.compile_s:.1f}{cold}", *cells)
+    def _resource_tables(self) -> Iterable[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+        """Yield title, head and rows of what does not depend on speed."""
+        group = [c for c in self.comparisons if c.threads == min(self.peaks)]
+        head = ("", *map(_title, self.names))
+        quantities: dict[str, Callable[[Measured], str]] = {
+            "Largest relative error": lambda m: f"{m.error:.0e}",
+            "Size of the model, MiB": lambda m: f"{m.model_bytes / _MIB:.1f}",
+            "Peak resident memory, MiB": lambda m: f"{m.peak_bytes / _MIB:.1f}",
+        }
+        for title, text in quantities.items():
+            rows = [
+                (c.case.name, *(text(m) if m.times else "" for m in c.peers.values()))
+                for c in group
+            ]
+            yield title, head, rows
+        yield (
+            "Compile time, s",
+            ("", "edgeconv", "kernels"),
+            [
+                (
+                    c.case.name,
+                    f"{c.case.compile_s:.1f}",
+                    "all compiled" if c.case.compiled_cold else "some from the cache",
+                )
+                for c in group
+            ],
+        )
 
     def _reasons(self) -> Iterable[tuple[str, ...]]:
         for c in self.comparisons:

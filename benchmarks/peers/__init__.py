@@ -13,6 +13,13 @@ from benchmarks.peers.peer import Peer
 PEERS = {
     "edgeconv": "Edgeconv",
     "onnxruntime": "OnnxRuntime",
+    "openvino": "OpenVino",
+    "ncnn": "Ncnn",
+    "mnn": "Mnn",
+    "executorch": "ExecuTorch",
+    "litert": "LiteRt",
+    "torch_compile": "TorchCompile",
+    "tvm": "Tvm",
 }
 
 

@@ -40,7 +40,7 @@ class Peer(ABC):
     Attributes:
         title: its name, for people.
         packages: what its environment holds, pinned; empty where edgeconv's own serves.
-        unpinned: packages to be installed without their dependencies.
+        bare_packages: packages that are installed without their dependencies.
     """
 
     title: str
