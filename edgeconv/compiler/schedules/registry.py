@@ -11,6 +11,7 @@ from collections.abc import Callable
 import tvm
 from tvm import s_tir
 
+from edgeconv.compiler.schedules.bias import start_from_bias
 from edgeconv.compiler.schedules.cpu import (
     conv,
     conv_plain,
@@ -45,7 +46,10 @@ def apply_rule(function: tvm.tirx.PrimFunc, machine: Machine) -> tvm.IRModule:
     if module["main"].body.block.name_hint != "root":
         # One opaque block, a loop nest written by hand, is compiled as it stands.
         return module
-    names = block_names(sch)
-    rule = next((RULES[name] for name in names if name in RULES), generic.schedule)
-    rule(sch, machine)
+    anchor = next((name for name in block_names(sch) if name in RULES), None)
+    if anchor is None:
+        generic.schedule(sch, machine)
+    else:
+        sch = s_tir.Schedule(start_from_bias(sch.mod, anchor))
+        RULES[anchor](sch, machine)
     return sch.mod
