@@ -31,7 +31,7 @@ def conv_blocked(
         data: (N, ceil(IC/ib), *padded spatial, ib).
         weight: (ceil(OC/ob) / tile, *kernel, IC/groups, tile, ob), for tiles of that many blocks.
         window: the geometry; its padding has been applied already.
-        groups: 1, or a number for which ib divides IC/groups and ob divides OC/groups.
+        groups: 1, or a number for which ob divides OC/groups.
         size: output spatial shape.
         columns: extent of the last spatial axis while computing, a multiple of the register tile;
             `data` is wide enough for it, and the result is cropped to `size`.

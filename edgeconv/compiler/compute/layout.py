@@ -75,6 +75,24 @@ def pad_spatial(
     return te.compute([*data.shape[:first], *padded, *data.shape[last:]], element, name=name)
 
 
+def permuted(data: te.Tensor, places: te.Tensor) -> te.Tensor:
+    """Lay elements out anew.
+
+    Args:
+        data: (size,).
+        places: int32 of any shape: which element stands there, from 1; 0 for a zero.
+
+    Returns:
+        The elements, in the shape of `places`.
+    """
+
+    def element(*index: tirx.Var) -> tirx.PrimExpr:
+        place = places(*index)
+        return tirx.if_then_else(place > 0, data(place - 1), tirx.const(0, data.dtype))
+
+    return te.compute(places.shape, element, name="permuted")
+
+
 def copy(data: te.Tensor) -> te.Tensor:
     """The same tensor in memory of its own."""
     # A tensor as its own element does not work for scalars.

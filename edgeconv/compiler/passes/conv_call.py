@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from math import prod
+from math import gcd, prod
 from typing import Any
 
 import numpy as np
@@ -56,14 +56,10 @@ class Convolution:
         assert self.weight is not None
         return self.weight
 
-    def fits_blocks(self, machine: Machine) -> bool:
-        """Whether channel blocks never cross a group."""
-        if self.groups == 1:
-            return True
-        inputs, outputs = self.in_channels, self.out_channels
-        return (inputs // self.groups) % channel_block(inputs, machine) == 0 and (
-            outputs // self.groups
-        ) % channel_block(outputs, machine) == 0
+    def out_block(self, machine: Machine) -> int:
+        """Return the channels per block of the output, where no block may cross a group."""
+        block = channel_block(self.out_channels, machine)
+        return block if self.groups == 1 else gcd(block, self.out_channels // self.groups)
 
     @property
     def is_depthwise(self) -> bool:

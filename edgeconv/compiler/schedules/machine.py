@@ -15,6 +15,7 @@ FMA_LATENCY_SLOTS = 8
 # Loads issue beside FMAs, and cost about half of one where they can overlap.
 LOAD_COST = 0.5
 MAX_COLUMNS = 28
+MIN_BLOCK = 4
 MAX_TILE_BLOCKS = 8
 
 
@@ -52,10 +53,10 @@ class Machine:
 def channel_block(channels: int, machine: Machine) -> int:
     """Return the channels per block of an NCHWc tensor.
 
-    The widest block that wastes at most a quarter of its lanes, at least four.
+    The widest block that wastes at most a quarter of its lanes, at least `MIN_BLOCK`.
     """
     block = machine.lanes
-    while block > 4 and -(-channels // block) * block > 1.25 * channels:
+    while block > MIN_BLOCK and -(-channels // block) * block > 1.25 * channels:
         block //= 2
     return block
 

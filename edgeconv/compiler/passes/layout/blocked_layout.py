@@ -16,7 +16,7 @@ from tvm import relax
 from edgeconv.compiler.graph import Graph
 from edgeconv.compiler.passes.elementwise import ELEMENTWISE
 from edgeconv.compiler.passes.layout.convolutions import convolution, transposed_convolution
-from edgeconv.compiler.passes.layout.following import concat, elementwise
+from edgeconv.compiler.passes.layout.following import concat, elementwise, reshape
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.layout.matmul import matmul
 from edgeconv.compiler.passes.layout.pooling import average_pooling, global_pooling, max_pooling
@@ -40,6 +40,7 @@ RULES: dict[str, Rule] = {
     "relax.mean": global_pooling,
     "relax.matmul": matmul,
     "relax.concat": concat,
+    "relax.reshape": reshape,
     **dict.fromkeys(ELEMENTWISE, elementwise),
 }
 
@@ -59,7 +60,8 @@ def blocked_layout(graph: Graph, machine: Machine) -> Graph:
                 _visit(forms, var, value)
         return [forms.as_plain(output) for output in output_tuple(graph.main)]
 
-    return replace(tables, module=rebuild(graph.module, body))
+    module = relax.transform.DeadCodeElimination()(rebuild(graph.module, body))
+    return replace(tables, module=module)
 
 
 def _visit(forms: Forms, var: relax.Var, value: relax.Expr) -> None:

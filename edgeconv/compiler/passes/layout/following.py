@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import tvm
 from tvm import relax
 
@@ -41,6 +43,22 @@ def concat(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
     return True
 
 
+def reshape(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
+    """Make samples channels or channels samples, where the blocks stay whole."""
+    data = call.args[0]
+    before, after = shape_of(data), shape_of(var)
+    if not isinstance(data, relax.Var) or data.name not in forms.blocked:
+        return False
+    if len(after) < 3 or before[2:] != after[2:]:
+        return False
+    block = shape_of(forms.blocked[data.name])[-1]
+    if before[1] % block or after[1] % block:
+        return False
+    blocks = (after[0], after[1] // block, *after[2:], block)
+    forms.emit(var, relax.op.reshape(forms.blocked[data.name], blocks), block)
+    return True
+
+
 def _follow(
     forms: Forms, argument: relax.Expr, shape: tuple[int, ...], block: int
 ) -> relax.Expr | None:
@@ -56,6 +74,10 @@ def _follow(
     if size[1] == 1 and shape[1] != 1:
         view = relax.op.reshape(forms.as_plain(argument), (*size, 1))
         return forms.builder.emit(view, f"{argument.name}_unit_blocks")
+    if prod(size[2:]) == 1 and argument.name in forms.plain and size[1] % block == 0:
+        # One value per channel has blocks of any size.
+        blocks = (size[0], size[1] // block, *size[2:], block)
+        return forms.builder.emit(relax.op.reshape(forms.plain[argument.name], blocks))
     blocked = forms.as_blocked(argument)
     return blocked if shape_of(blocked)[-1] == block else None
 

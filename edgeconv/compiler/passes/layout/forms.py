@@ -10,7 +10,7 @@ from tvm import relax, te
 
 from edgeconv.compiler.compute.layout import block_channels, unblock_channels
 from edgeconv.compiler.graph import Graph, Value
-from edgeconv.compiler.passes.rewriting import shape_of
+from edgeconv.compiler.passes.rewriting import bindings_of, shape_of
 from edgeconv.compiler.schedules.machine import Machine, channel_block
 
 
@@ -21,6 +21,7 @@ class Forms:
         builder: takes the new bindings.
         tables: what is known of every new variable, by name.
         machine: for which core.
+        definitions: the old values, by their variables' names.
         plain: the forms in the layout of the ONNX model.
         blocked: the forms in NCHWc, (N, ceil(C/block), *spatial, block).
     """
@@ -30,6 +31,7 @@ class Forms:
         self.builder = builder
         self.tables = tables
         self.machine = machine
+        self.definitions = {var.name: value for var, value in bindings_of(tables.main)}
         self.plain: dict[str, relax.Expr] = {}
         self.blocked: dict[str, relax.Expr] = {}
 

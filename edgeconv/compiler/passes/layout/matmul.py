@@ -10,8 +10,9 @@ from tvm import relax
 from edgeconv.compiler.compute.matmul import matmul_packed, matmul_plain
 from edgeconv.compiler.graph import constant
 from edgeconv.compiler.passes.layout.forms import Forms
-from edgeconv.compiler.passes.packing import pack_matmul_weight
+from edgeconv.compiler.passes.packing import Array, pack_matmul_weight
 from edgeconv.compiler.passes.rewriting import constant_of, shape_of
+from edgeconv.compiler.schedules.machine import Machine
 
 
 def matmul(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
@@ -25,8 +26,13 @@ def matmul(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
         tile = gcd(columns, forms.machine.lanes)
         forms.emit(var, forms.call(matmul_plain, [data, other], tile))
         return True
-    # With few rows the accumulators of several vectors hide the latency of one.
-    tile = forms.machine.lanes * (4 if shape_of(data)[-2] < 4 else 1)
-    packed = constant(pack_matmul_weight(weight, tile))
+    packed = packed_panels(weight, shape_of(data)[-2], forms.machine)
     forms.emit(var, forms.call(matmul_packed, [data, packed], columns))
     return True
+
+
+def packed_panels(weight: Array, rows: int, machine: Machine) -> relax.Expr:
+    """Pack constant weights (K, N) for `matmul_packed` with so many rows of data."""
+    # With few rows the accumulators of several vectors hide the latency of one.
+    tile = machine.lanes * (4 if rows < 4 else 1)
+    return constant(pack_matmul_weight(weight, tile))

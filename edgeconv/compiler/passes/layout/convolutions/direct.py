@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import tvm
 
 from edgeconv.compiler.compute.conv import conv_blocked
-from edgeconv.compiler.graph import constant
 from edgeconv.compiler.passes.conv_call import Convolution
 from edgeconv.compiler.passes.layout.convolutions.operands import (
     blocked_input,
     choose_tile,
     padded_input,
 )
+from edgeconv.compiler.passes.layout.convolutions.weights import packed_weight
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.packing import pack_conv_weight
-from edgeconv.compiler.schedules.machine import round_up
+from edgeconv.compiler.schedules.machine import MIN_BLOCK, round_up
 
 
 def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
-    """Take constant weights whose groups consist of whole blocks."""
-    if conv.weight is None or not conv.fits_blocks(forms.machine):
+    """Take groups that consist of whole blocks."""
+    if conv.out_block(forms.machine) < MIN_BLOCK:
         return None
     data = blocked_input(forms, conv)
     block, tile = choose_tile(forms, conv, data, conv.size[-1])
     columns = round_up(conv.size[-1], tile.columns)
     data = padded_input(forms, name, data, conv.window, columns)
-    weight = constant(pack_conv_weight(conv.weight, block, tile.blocks))
+    pack = partial(pack_conv_weight, block=block, tile=tile.blocks)
+    weight = packed_weight(forms, name, conv, pack)
     call = forms.call(
         conv_blocked,
         [data, weight],

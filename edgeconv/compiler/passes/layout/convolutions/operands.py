@@ -12,7 +12,6 @@ from edgeconv.compiler.passes.rewriting import shape_of
 from edgeconv.compiler.schedules.cpu import padding
 from edgeconv.compiler.schedules.machine import (
     RegisterTile,
-    channel_block,
     register_tile,
     tile_counts,
 )
@@ -30,7 +29,7 @@ def choose_tile(
         width: columns of the output.
         whole: whether tiles may not reach beyond `width`.
     """
-    block = channel_block(conv.out_channels, forms.machine)
+    block = conv.out_block(forms.machine)
     tile = register_tile(
         width,
         tile_counts(-(-conv.out_channels // block) // conv.groups),

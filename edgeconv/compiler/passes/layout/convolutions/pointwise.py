@@ -8,17 +8,17 @@ import tvm
 from tvm import relax
 
 from edgeconv.compiler.compute.conv import pointwise_blocked
-from edgeconv.compiler.graph import constant
 from edgeconv.compiler.passes.conv_call import Convolution
 from edgeconv.compiler.passes.layout.convolutions.operands import blocked_input, choose_tile
+from edgeconv.compiler.passes.layout.convolutions.weights import packed_weight
 from edgeconv.compiler.passes.layout.forms import Forms
-from edgeconv.compiler.passes.packing import pack_conv_weight
+from edgeconv.compiler.passes.packing import Array, pack_conv_weight
 from edgeconv.compiler.passes.rewriting import shape_of
 
 
 def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
-    """Take 1x1 convolutions with constant weights, unless rows have the better tiles."""
-    if conv.weight is None or not conv.is_pointwise:
+    """Take 1x1 convolutions, unless rows have the better tiles."""
+    if not conv.is_pointwise:
         return None
     data = blocked_input(forms, conv)
     block, tile = choose_tile(forms, conv, data, prod(conv.size), whole=True)
@@ -27,6 +27,9 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
         return None
     batch, blocks, *size, in_block = shape_of(data)
     row = forms.builder.emit(relax.op.reshape(data, (batch, blocks, prod(size), in_block)))
-    channels = conv.weight.reshape(conv.weight.shape[:2])
-    weight = constant(pack_conv_weight(channels, block, tile.blocks))
+
+    def pack(weight: Array) -> Array:
+        return pack_conv_weight(weight.reshape(weight.shape[:2]), block, tile.blocks)
+
+    weight = packed_weight(forms, name, conv, pack)
     return forms.call(pointwise_blocked, [row, weight], conv.size), block
