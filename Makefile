@@ -1,4 +1,4 @@
-.PHONY: help setup demo test check fuzz bench bench-peers docs clean
+.PHONY: help setup demo test check fuzz bench bench-peers bench-arm docs clean
 
 COUNT ?= 10000
 FILES ?= 1000
@@ -30,6 +30,10 @@ bench: setup  ## Time networks and layers beside ONNX Runtime (ONLY='mobilenet*'
 bench-peers: setup  ## The same beside eight runtimes, in environments of their own
 	@.venv/bin/python -m benchmarks.environments
 	@.venv/bin/python -m benchmarks --peers all --cold $(if $(ONLY),--only '$(ONLY)') $(BENCH)
+
+bench-arm: setup  ## Count what networks execute on a Raspberry Pi 4, emulated, beside ncnn and ONNX Runtime
+	@scripts/setup_arm.sh
+	@.venv/bin/python -m benchmarks.arm --peers ncnn onnxruntime $(if $(ONLY),--only '$(ONLY)') $(BENCH)
 
 docs: setup  ## Write docs/layers/ from the sources
 	@.venv/bin/python scripts/layer_docs.py

@@ -11,7 +11,7 @@ from benchmarks import peers, prepare
 from benchmarks.compare import OURS, compare, converted
 from benchmarks.environments import is_set_up
 from benchmarks.machine import description, peak_gflops
-from benchmarks.report import Report, markdown_table, text_table
+from benchmarks.report import Report, markdown_table, rewrite, text_table
 from edgeconv.files import write_atomic
 
 ALWAYS = (OURS, "onnxruntime")
@@ -56,7 +56,9 @@ def main() -> None:
         comparisons=tuple(comparisons),
     )
     write_atomic(options.json, (json.dumps(report.to_json(), indent=1) + "\n").encode())
-    print(report.tables(markdown_table if options.markdown else text_table))
+    print(report.tables(text_table))
+    if options.markdown is not None:
+        rewrite(options.markdown, "host", report.tables(markdown_table))
     _say(f"everything that was measured: {options.json}")
 
 
@@ -82,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cold", action="store_true", help="compile without cached kernels")
     parser.add_argument("--prepare", action="store_true", help="compile and convert only")
     parser.add_argument("--json", type=Path, default=prepare.BUILD / "results.json")
-    parser.add_argument("--markdown", action="store_true", help="print the tables in Markdown")
+    parser.add_argument("--markdown", type=Path, help="page whose section `host` takes the tables")
     return parser
 
 

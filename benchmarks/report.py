@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks import peers
 from benchmarks.compare import OURS, Comparison, Measured
 from edgeconv.cli.console import plain
+from edgeconv.files import write_atomic
 
 SCHEMA = 1
 _MIB = 1 << 20
@@ -267,6 +269,21 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(
         "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
     )
+
+
+def rewrite(path: Path, section: str, text: str) -> None:
+    """Replace what stands between the marks of a section in a Markdown file.
+
+    The marks are the comments `<!-- SECTION: made by ... -->` and `<!-- end of SECTION -->`.
+    Raises ValueError where the file lacks them.
+    """
+    page = path.read_text(encoding="utf-8")
+    begin = page.find(f"<!-- {section}:")
+    end = page.find(f"<!-- end of {section} -->")
+    if not 0 <= begin < end:
+        raise ValueError(f"{path} has no marks <!-- {section}: ... --> <!-- end of {section} -->")
+    head = page[: page.index("-->", begin) + len("-->")]
+    write_atomic(path, f"{head}\n\n{text.strip()}\n\n{page[end:]}".encode())
 
 
 def _measured(measured: Measured) -> dict[str, Any]:

@@ -7,36 +7,7 @@ cd "$(dirname "$0")/.."
 venv=.venv
 stamp=$venv/.setup-stamp
 
-say() { echo "setup: $*"; }
-die() {
-    echo "setup: $*" >&2
-    exit 1
-}
-
-# Installs Debian packages, as root or through sudo.
-apt_install() {
-    local as_root=()
-    if [ "$(id -u)" -ne 0 ]; then
-        command -v sudo >/dev/null ||
-            die "missing system packages: $*. Run as root: apt-get install $*"
-        as_root=(sudo)
-    fi
-    command -v apt-get >/dev/null ||
-        die "missing system packages: $*. Install them with this system's package manager."
-    say "installing system packages: $*"
-    local log
-    log=$(mktemp)
-    if ! {
-        "${as_root[@]}" apt-get -q update &&
-            "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-                apt-get -q install -y --no-install-recommends "$@"
-    } >"$log" 2>&1 </dev/null; then
-        tail -n 20 "$log" >&2
-        rm -f "$log"
-        die "apt-get could not install: $*"
-    fi
-    rm -f "$log"
-}
+source scripts/apt.sh
 
 # Prints the path of a Python of at least 3.11.
 find_python() {
@@ -64,7 +35,7 @@ system_packages() {
 
 fingerprint() {
     {
-        cat pyproject.toml constraints.txt scripts/setup.sh
+        cat pyproject.toml constraints.txt scripts/setup.sh scripts/apt.sh
         pwd
     } | sha256sum
 }

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.case import Case
 from benchmarks.compare import Comparison, Measured
 from benchmarks.machine import Disturbance
-from benchmarks.report import Report, geometric_mean, markdown_table, text_table
+from benchmarks.report import Report, geometric_mean, markdown_table, rewrite, text_table
 from edgeconv.bench import summarise
 
 QUIET = Disturbance(load_average=0.5, other_cores=0.01, steal=0.0)
@@ -110,3 +110,24 @@ def test_table_styles():
     head, rows = ("", "n"), [("long name", "1"), ("b|c", "10")]
     assert text_table(head, rows) == "            n\nlong name   1\nb|c        10"
     assert markdown_table(head, rows).splitlines()[3] == "| b\\|c | 10 |"
+
+
+def test_only_what_is_between_the_marks_is_rewritten(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# A\n<!-- host: made by x -->\nold\n<!-- end of host -->\ntail\n")
+    rewrite(page, "host", "new")
+    rewrite(page, "host", "newer\n")
+    wanted = "# A\n<!-- host: made by x -->\n\nnewer\n\n<!-- end of host -->\ntail\n"
+    assert page.read_text() == wanted
+    with pytest.raises(ValueError, match="no marks <!-- arm"):
+        rewrite(page, "arm", "new")
+
+
+def test_the_page_has_the_sections_that_the_commands_fill_in(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "performance.md"
+    copy = tmp_path / "performance.md"
+    copy.write_text(page.read_text())
+    for section in ("host", "arm"):
+        rewrite(copy, section, f"tables of {section}")
+    assert "tables of host" in copy.read_text()
+    assert "tables of arm" in copy.read_text()

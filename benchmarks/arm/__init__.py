@@ -1,0 +1,1 @@
+"""Counts what compiled networks and other runtimes execute on ARM, under qemu: no ARM needed."""

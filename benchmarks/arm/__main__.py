@@ -1,0 +1,123 @@
+"""`python -m benchmarks.arm`: count what networks execute on ARM boards, under qemu.
+
+Counts are counts. The times are estimates, fitted to published times of the boards: see
+docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks import peers, prepare
+from benchmarks.arm.boards import BOARDS, PACKAGES, Board
+from benchmarks.arm.emulate import Counts, EmulationError, artifact_counts, guest_counts
+from benchmarks.case import Case
+from benchmarks.compare import OURS, converted
+from benchmarks.report import markdown_table, rewrite, text_table
+from edgeconv.cli.console import plain
+from edgeconv.files import write_atomic
+
+_WRONG = 1e-3
+_HEAD = (
+    *("", "board", "runtime", "M insns", "FMA", "M MACs", "load MB", "store MB"),
+    *("M L1D misses", "M L2 misses", "memory MB", "fitted ms (estimate)"),
+)
+
+
+def main() -> None:
+    """Parse the command line, count, print a table; the JSON goes to a file."""
+    options = _parser().parse_args()
+    sources = prepare.sources(
+        options.only,
+        tiny=options.tiny,
+        networks=options.what != "layers",
+        layers=options.what != "networks",
+    )
+    found = []
+    for source in sources:
+        for board in options.boards:
+            case = prepare.prepare(source, BOARDS[board].target)
+            for name in (OURS, *options.peers):
+                print(f"counting {case.name} on {board}: {name}", file=sys.stderr, flush=True)
+                found.append(_count(case, board, name))
+    write_atomic(options.json, (json.dumps(plain(_json(found)), indent=1) + "\n").encode())
+    rows = [_row(entry) for entry in found]
+    notes = "\n".join(_fit_note(board, BOARDS[board]) for board in options.boards)
+    print(f"{text_table(_HEAD, rows)}\n\n{notes}")
+    if options.markdown is not None:
+        rewrite(options.markdown, "arm", f"{markdown_table(_HEAD, rows)}\n\n{notes}")
+
+
+def _count(case: Case, board: str, name: str) -> dict[str, Any]:
+    entry: dict[str, Any] = {"case": case.name, "board": board, "runtime": name, "status": "ok"}
+    try:
+        if name == OURS:
+            counts = artifact_counts(case, board)
+        else:
+            folder, outcome = converted(case, name)
+            if outcome.status != "ok":
+                return {**entry, "status": outcome.status, "reason": outcome.reason}
+            counts, error = guest_counts(case, folder, name, board)
+            entry["error"] = error
+            entry["status"] = "ok" if error <= max(_WRONG, *case.tolerances) else "wrong"
+    except EmulationError as error:
+        return {**entry, "status": "failed", "reason": str(error)}
+    return {**entry, "counts": counts, "fitted_ms": counts.fitted_ms(BOARDS[board])}
+
+
+def _json(found: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "boards": {name: asdict(board) for name, board in BOARDS.items()},
+        "threads": 1,
+        "results": found,
+    }
+
+
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+    head = (entry["case"], entry["board"], peers.load(entry["runtime"]).title)
+    if entry["status"] != "ok":
+        return (*head, entry["status"], *[""] * (len(_HEAD) - len(head) - 1))
+    c: Counts = entry["counts"]
+    return (
+        *head,
+        f"{c.insns / 1e6:.1f}",
+        f"{c.fma_insns / c.insns:.0%}",
+        f"{c.macs / 1e6:.1f}",
+        f"{c.load_bytes / 1e6:.1f}",
+        f"{c.store_bytes / 1e6:.1f}",
+        f"{c.l1d_misses / 1e6:.2f}",
+        f"{c.l2_misses / 1e6:.2f}",
+        f"{c.memory_bytes / 1e6:.1f}",
+        f"{entry['fitted_ms']:.1f}",
+    )
+
+
+def _fit_note(name: str, board: Board) -> str:
+    fit = board.fit
+    return (
+        f"{name}: fitted to {fit.networks} published single-thread times; mean error "
+        f"{fit.mean_error:.1%}, worst {fit.worst_error:.1%}; {board.frequency_hz / 1e9} GHz."
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.arm", description=__doc__)
+    parser.add_argument(
+        "what", nargs="?", choices=("all", "networks", "layers"), default="networks"
+    )
+    parser.add_argument("--only", default="*", help="cases whose name fits this pattern")
+    parser.add_argument("--tiny", action="store_true", help="the small variants of the networks")
+    parser.add_argument("--boards", nargs="+", choices=BOARDS, default=["pi4"])
+    parser.add_argument("--peers", nargs="*", choices=PACKAGES, default=[], metavar="PEER")
+    parser.add_argument("--json", type=Path, default=prepare.BUILD / "arm.json")
+    parser.add_argument("--markdown", type=Path, help="page whose section `arm` takes the table")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
