@@ -292,7 +292,7 @@ def _convert(builder: Any, node: Node, arguments: Arguments) -> Any:
     """Sample, then multiply matrices over taps and channels."""
     from tvm import relax
 
-    from edgeconv.compiler.compute.deformable import deformable_columns
+    from edgeconv.compiler.compute.deformable import Sampling, deformable_columns
     from edgeconv.compiler.compute.window import Window
 
     out_channels, channels, *kernel = node.shape(1)
@@ -304,13 +304,25 @@ def _convert(builder: Any, node: Node, arguments: Arguments) -> Any:
         pad_after=tuple(pads[2:]),
         dilation=tuple(node.attributes.get("dilations", (1, 1))),
     )
-    offset_groups = node.attributes.get("offset_group", 1)
-    tensors = [arguments[0], arguments[2], *(arguments[4:5] if node.has_input(4) else ())]
+    sampling = Sampling(
+        window,
+        channels=node.shape(0)[1],
+        offset_groups=node.attributes.get("offset_group", 1),
+        image=node.shape(0)[2:],
+        size=node.shape(2)[2:],
+    )
+    moves = [
+        _reshaped(builder, node, arguments, index, (*node.shape(index)[:2], sampling.pixels))
+        for index in (2, 4)
+        if node.has_input(index)
+    ]
     columns = builder.emit(
         builder.call_te(
-            lambda *operands: deformable_columns(*operands, window, offset_groups),
-            *tensors,
+            lambda *operands: deformable_columns(*operands, sampling=sampling),
+            arguments[0],
+            *moves,
             primfunc_name_hint="deformable_columns",
+            primfunc_attrs=sampling.attributes(),
         )
     )
     weight = _reshaped(builder, node, arguments, 1, (out_channels, channels * window.taps, 1, 1))

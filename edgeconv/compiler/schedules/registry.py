@@ -15,6 +15,8 @@ from edgeconv.compiler.schedules.bias import start_from_bias
 from edgeconv.compiler.schedules.cpu import (
     conv,
     conv_plain,
+    deformable,
+    deformable_depthwise,
     generic,
     matmul,
     padding,
@@ -30,6 +32,8 @@ RULES: dict[str, Rule] = {
     conv.ANCHOR: conv.schedule,
     pointwise.ANCHOR: pointwise.schedule,
     conv_plain.ANCHOR: conv_plain.schedule,
+    deformable.ANCHOR: deformable.schedule,
+    deformable_depthwise.ANCHOR: deformable_depthwise.schedule,
     window.ANCHOR: window.schedule,
     matmul.ANCHOR: matmul.schedule,
     padding.ANCHOR: padding.schedule,

@@ -15,7 +15,11 @@ from tvm import relax
 
 from edgeconv.compiler.graph import Graph
 from edgeconv.compiler.passes.elementwise import ELEMENTWISE
-from edgeconv.compiler.passes.layout.convolutions import convolution, transposed_convolution
+from edgeconv.compiler.passes.layout.convolutions import (
+    convolution,
+    deformable,
+    transposed_convolution,
+)
 from edgeconv.compiler.passes.layout.following import concat, elementwise, reshape
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.layout.matmul import matmul
@@ -37,6 +41,7 @@ RULES: dict[str, Rule] = {
     **{f"relax.nn.conv{rank}d_transpose": transposed_convolution for rank in (1, 2, 3)},
     **{f"relax.nn.max_pool{rank}d": max_pooling for rank in (1, 2, 3)},
     **{f"relax.nn.avg_pool{rank}d": average_pooling for rank in (1, 2, 3)},
+    "relax.call_tir": deformable.columns,
     "relax.mean": global_pooling,
     "relax.matmul": matmul,
     "relax.concat": concat,

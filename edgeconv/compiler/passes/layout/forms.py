@@ -8,6 +8,7 @@ from math import prod
 import tvm
 from tvm import relax, te
 
+from edgeconv.compiler.compute.deformable import Sampling
 from edgeconv.compiler.compute.layout import block_channels, unblock_channels
 from edgeconv.compiler.graph import Graph, Value
 from edgeconv.compiler.passes.rewriting import bindings_of, shape_of
@@ -24,6 +25,7 @@ class Forms:
         definitions: the old values, by their variables' names.
         plain: the forms in the layout of the ONNX model.
         blocked: the forms in NCHWc, (N, ceil(C/block), *spatial, block).
+        samplings: how the columns of deformable convolutions are sampled, which have no form.
     """
 
     def __init__(self, builder: relax.BlockBuilder, tables: Graph, machine: Machine) -> None:
@@ -34,6 +36,7 @@ class Forms:
         self.definitions = {var.name: value for var, value in bindings_of(tables.main)}
         self.plain: dict[str, relax.Expr] = {}
         self.blocked: dict[str, relax.Expr] = {}
+        self.samplings: dict[str, tuple[Sampling, tvm.ir.Call]] = {}
 
     def as_plain(self, expression: relax.Expr) -> relax.Expr:
         """Return the plain form of an old expression, converting it where needed."""

@@ -7,6 +7,8 @@ from math import prod
 
 from tvm import s_tir, tirx
 
+from edgeconv.compiler.compute.layout import flat_index
+
 # Below this many innermost iterations a parallel launch costs more than it saves.
 MIN_PARALLEL_WORK = 32768
 
@@ -61,3 +63,14 @@ def vectorize_unroll(sch: s_tir.Schedule, loops: Sequence[object]) -> None:
         sch.unroll(loop)
     if extent(sch, loops[-1]) > 1:
         sch.vectorize(loops[-1])
+
+
+def image_in_one_row(sch: s_tir.Schedule, image: object) -> None:
+    """Let a block that writes (N, blocks, *spatial, lanes) run over all pixels in one loop."""
+    size = [extent(sch, loop) for loop in sch.get_loops(image)[2:-1]]
+
+    def row(batch: tirx.Var, block: tirx.Var, *rest: tirx.Var) -> list[tirx.PrimExpr]:
+        *axes, lane = rest
+        return [batch, block, flat_index(axes, size), lane]
+
+    sch.transform_block_layout(image, tirx.IndexMap.from_func(row, ndim=len(size) + 3))

@@ -5,9 +5,8 @@ Pixels are taken in chunks that stay in the first-level cache while the weights 
 
 from __future__ import annotations
 
-from tvm import s_tir, tirx
+from tvm import s_tir
 
-from edgeconv.compiler.compute.layout import flat_index
 from edgeconv.compiler.schedules.cpu.accumulate import (
     accumulate,
     in_block,
@@ -18,6 +17,7 @@ from edgeconv.compiler.schedules.cpu.blocking import chunk_length
 from edgeconv.compiler.schedules.cpu.common import (
     attach_epilogue,
     extent,
+    image_in_one_row,
     parallelise,
     total_work,
     vectorize_unroll,
@@ -38,7 +38,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     )
     store = attach_epilogue(sch, ANCHOR)
 
-    _in_one_row(sch, store)
+    image_in_one_row(sch, store)
     batch, block, pixel, lane, channel = sch.get_loops(product)
     panel, inner_block = sch.split(block, [None, blocks])
     length = chunk_length(
@@ -55,14 +55,3 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     sch.reverse_compute_at(store, tile_loop, preserve_unit_loops=True)
     vectorize_unroll(sch, sch.get_loops(store)[1:])
     accumulate(sch, product, taps=[], channel=channel, tile=inner, machine=machine)
-
-
-def _in_one_row(sch: s_tir.Schedule, image: object) -> None:
-    """Let the block that writes the image run over pixels, as the product does."""
-    size = [extent(sch, loop) for loop in sch.get_loops(image)[2:-1]]
-
-    def row(batch: tirx.Var, block: tirx.Var, *rest: tirx.Var) -> list[tirx.PrimExpr]:
-        *axes, lane = rest
-        return [batch, block, flat_index(axes, size), lane]
-
-    sch.transform_block_layout(image, tirx.IndexMap.from_func(row, ndim=len(size) + 3))

@@ -10,7 +10,13 @@ from tvm import relax
 
 from edgeconv.compiler.compute.layout import interleave
 from edgeconv.compiler.passes.conv_call import Convolution, read_conv, read_transposed
-from edgeconv.compiler.passes.layout.convolutions import depthwise, direct, plain, pointwise
+from edgeconv.compiler.passes.layout.convolutions import (
+    deformable,
+    depthwise,
+    direct,
+    plain,
+    pointwise,
+)
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.rewriting import shape_of
 
@@ -19,7 +25,13 @@ from edgeconv.compiler.passes.rewriting import shape_of
 Way = Callable[[Forms, str, Convolution], tuple[tvm.ir.Call, int] | None]
 
 # The first that takes a convolution computes it.
-WAYS: tuple[Way, ...] = (depthwise.lower, pointwise.lower, direct.lower, plain.lower)
+WAYS: tuple[Way, ...] = (
+    deformable.lower,
+    depthwise.lower,
+    pointwise.lower,
+    direct.lower,
+    plain.lower,
+)
 
 
 def convolution(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:

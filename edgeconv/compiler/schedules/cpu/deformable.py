@@ -1,0 +1,76 @@
+"""Deformable convolution: sample a band of pixels into panels, and multiply those by the weights.
+
+A band's panels stay in the second-level cache; both the sampling and the product of a band run in
+parallel, so that weights pass by once per band, however many threads there are.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+
+from tvm import s_tir
+
+from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
+from edgeconv.compiler.schedules.cpu.common import (
+    attach_epilogue,
+    extent,
+    image_in_one_row,
+    parallelise,
+    total_work,
+    vectorize_unroll,
+)
+from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, largest_divisor
+
+ANCHOR = "deformable"
+
+
+def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
+    """Schedule the function around its block (`compute.deformable.deformable_blocked`)."""
+    panel = sch.get_sblock("panel")
+    _, tiles, _, _, columns, _ = (extent(sch, loop) for loop in sch.get_loops(panel))
+    sampled = total_work(sch, panel)
+    store = attach_epilogue(sch, ANCHOR)
+    image_in_one_row(sch, store)
+    product = sch.get_sblock(ANCHOR)
+    work = total_work(sch, product)
+
+    batch, block, pixel, lane, tap, channel = sch.get_loops(product)
+    panels, inner_block = sch.split(block, [None, tile_blocks(sch, product)])
+    tile_bytes = sampled // extent(sch, batch) // tiles * FLOAT_BYTES
+    length = _band_tiles(tiles, tile_bytes, machine)
+    band, step, column = sch.split(pixel, [None, length, columns])
+    inner = [column, inner_block, lane]
+    sch.reorder(batch, band, panels, step, tap, channel, *inner)
+    tile_loop = parallelise(sch, [panels, step], work)
+    sch.reverse_compute_at(store, tile_loop, preserve_unit_loops=True)
+    vectorize_unroll(sch, sch.get_loops(store)[-3:])
+    accumulate(sch, product, taps=[tap], channel=channel, tile=inner, machine=machine)
+
+    sch.compute_at(panel, band, preserve_unit_loops=True)
+    _, _, *loops, lane = sch.get_loops(panel)
+    tile, tap, block, column = loops[-4:]
+    sch.reorder(tile, tap, column, block, lane)
+    parallelise(sch, [*loops[:-4], tile, tap], sampled)
+    _vectorise(sch, lane, machine)
+    place_at(sch, band, machine)
+
+
+def place_at(sch: s_tir.Schedule, loop: object, machine: Machine) -> None:
+    """Compute where the pixels of an iteration of `loop` are sampled, before they are."""
+    for name in ("position0", "position1"):
+        sch.compute_inline(sch.get_sblock(name))
+    for name in ("corner", "factor"):
+        places = sch.get_sblock(name)
+        sch.compute_at(places, loop, preserve_unit_loops=True)
+        _vectorise(sch, sch.get_loops(places)[-1], machine)
+
+
+def _vectorise(sch: s_tir.Schedule, loop: object, machine: Machine) -> None:
+    lanes = gcd(extent(sch, loop), machine.lanes)
+    if lanes > 1:
+        sch.vectorize(sch.split(loop, [None, lanes])[1])
+
+
+def _band_tiles(tiles: int, tile_bytes: int, machine: Machine) -> int:
+    """Return how many tiles of panels fill half of the second-level cache: a divisor of `tiles`."""
+    return largest_divisor(tiles, max(1, machine.l2_bytes // 2 // tile_bytes))
