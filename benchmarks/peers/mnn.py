@@ -1,4 +1,4 @@
-"""MNN in fp32, converted by mnnconvert."""
+"""MNN in fp32, converted by its own converter."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ class Mnn(Peer):
         return version("MNN")
 
     def convert(self, case: Case, folder: Path) -> None:
-        """Run mnnconvert on the ONNX file."""
-        program = Path(sys.executable).with_name("mnnconvert")
+        """Run MNN's converter on the ONNX file.
+
+        Not the program `mnnconvert`: that one installs packages and reports home afterwards.
+        """
         model = folder / "model.mnn"
         options = ["-f", "ONNX", "--modelFile", str(case.onnx), "--MNNModel", str(model)]
+        script = "import sys, MNN, _tools; _tools.mnnconvert(sys.argv)"
         done = subprocess.run(
-            [str(program), *options, "--bizCode", "benchmark"],
+            [sys.executable, "-c", script, *options, "--bizCode", "benchmark"],
             capture_output=True,
             text=True,
             errors="replace",
@@ -40,7 +43,7 @@ class Mnn(Peer):
         )
         if not model.is_file():
             messages = (done.stdout + done.stderr).strip()[-_MESSAGE_CHARS:]
-            raise ValueError(f"mnnconvert ended with exit code {done.returncode}: {messages}")
+            raise ValueError(f"the converter ended with exit code {done.returncode}: {messages}")
 
     def load(self, case: Case, folder: Path, threads: int) -> Session:
         """Open a session with high precision, which is fp32."""

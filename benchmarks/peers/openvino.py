@@ -22,10 +22,17 @@ class OpenVino(Peer):
         return str(openvino.__version__).split("-", maxsplit=1)[0]
 
     def convert(self, case: Case, folder: Path) -> None:
-        """Read the file and save it, weights in fp32."""
-        import openvino
+        """Read the file and save it, weights in fp32.
 
-        model = openvino.convert_model(case.onnx)
+        Its ONNX reader lacks DeformConv, and its own operators have it: they are joined here.
+        """
+        import openvino
+        from openvino.frontend.onnx import ConversionExtension
+
+        # Not `convert_model`, which reports home from a forked process that may hang.
+        core = openvino.Core()
+        core.add_extension(ConversionExtension("DeformConv", _deformable))
+        model = core.read_model(case.onnx)
         openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
 
     def load(self, case: Case, folder: Path, threads: int) -> Session:
@@ -56,3 +63,28 @@ class _Session(Session):
     def outputs(self) -> list[Array]:
         self.run()
         return [self._request.get_tensor(name).data.copy() for name in self._case.outputs]
+
+
+def _deformable(node: Any) -> Any:
+    """Return the outputs of OpenVINO's operator for a node DeformConv of ONNX."""
+    from openvino import opset8
+
+    pads = list(node.get_attribute("pads", [0, 0, 0, 0]))
+    given = {i: node.get_input(i) for i in range(node.get_input_size())}
+    y = opset8.deformable_convolution(
+        given[0],
+        given[2],
+        given[1],
+        list(node.get_attribute("strides", [1, 1])),
+        pads[:2],
+        pads[2:],
+        list(node.get_attribute("dilations", [1, 1])),
+        *([given[4]] if 4 in given else []),
+        group=node.get_attribute("group", 1),
+        deformable_group=node.get_attribute("offset_group", 1),
+        bilinear_interpolation_pad=True,  # zeros around the input, as ONNX has it
+    )
+    bias = given.get(3)
+    if bias is not None and bias.get_node().get_type_name() != "NullNode":
+        y = opset8.add(y, opset8.reshape(bias, [1, -1, 1, 1], False))
+    return y.outputs()
