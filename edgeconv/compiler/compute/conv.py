@@ -61,6 +61,50 @@ def conv_blocked(
     return te.compute(shape, conv, name="crop")
 
 
+def conv_grouped(
+    data: te.Tensor,
+    weight: te.Tensor,
+    window: Window,
+    *,
+    outs: int,
+    size: Sequence[int],
+    columns: int,
+) -> te.Tensor:
+    """Convolve NCHWc `data` in groups of which a block of the output holds several.
+
+    Args:
+        data: (N, ceil(IC/ib), *padded spatial, ib).
+        weight: (ceil(OC/ob), *kernel, IC/groups, 1, ob).
+        window: the geometry; its padding has been applied already.
+        outs: output channels of a group, a divisor of ob.
+        size: output spatial shape.
+        columns: as for `conv_blocked`.
+
+    Returns:
+        (N, ceil(OC/ob), *output spatial, ob), in the dtype of `data`.
+    """
+    batch, in_block = int(data.shape[0]), int(data.shape[-1])
+    out_blocks, *_, channels, _, out_block = (int(s) for s in weight.shape)
+    taps = kernel_axes(window)
+    channel = te.reduce_axis((0, channels), name="ic")
+    read = out_block // outs * channels
+
+    def element(n: tirx.Var, block: tirx.Var, *rest: tirx.Var) -> tirx.PrimExpr:
+        *axes, lane = rest
+        spatial = tap_positions(window, axes, taps)
+        # In two parts, since the simplifier finds no multiples in (block * ob + lane) // outs.
+        index = block * read + (lane // outs * channels + channel)
+        return te.sum(
+            data(n, index // in_block, *spatial, index % in_block)
+            * weight(block, *taps, channel, 0, lane),
+            axis=[*taps, channel],
+        )
+
+    conv = te.compute((batch, out_blocks, *size[:-1], columns, out_block), element, name="grouped")
+    shape = (batch, out_blocks, *size, out_block)
+    return te.compute(shape, conv, name="crop")
+
+
 def pointwise_blocked(data: te.Tensor, weight: te.Tensor, size: Sequence[int]) -> te.Tensor:
     """Mix the channels of NCHWc `data` at every pixel, all pixels in one row.
 

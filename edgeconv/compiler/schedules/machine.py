@@ -126,6 +126,15 @@ def register_tile(
     return min(tiles, key=lambda tile: (round(tile.cost, 9), tile.blocks, tile.columns))
 
 
+def grouped_columns(width: int, taps: int, machine: Machine) -> int:
+    """Return how many columns of one block to compute together, in groups narrower than a block.
+
+    Registers also hold the weights of `taps` neighbouring taps, and as many shuffled inputs.
+    """
+    most = min(MAX_COLUMNS, max(machine.registers - 2 * taps - 1, FMA_LATENCY_SLOTS))
+    return -(-width // -(-width // most))
+
+
 def tile_counts(blocks: int) -> list[int]:
     """Return the numbers of blocks that a register tile can have, of `blocks` in a row."""
     return [count for count in range(1, MAX_TILE_BLOCKS + 1) if blocks % count == 0]

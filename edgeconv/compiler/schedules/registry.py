@@ -18,6 +18,7 @@ from edgeconv.compiler.schedules.cpu import (
     deformable,
     deformable_depthwise,
     generic,
+    grouped,
     matmul,
     padding,
     pointwise,
@@ -30,6 +31,7 @@ Rule = Callable[[s_tir.Schedule, Machine], None]
 
 RULES: dict[str, Rule] = {
     conv.ANCHOR: conv.schedule,
+    grouped.ANCHOR: grouped.schedule,
     pointwise.ANCHOR: pointwise.schedule,
     conv_plain.ANCHOR: conv_plain.schedule,
     deformable.ANCHOR: deformable.schedule,

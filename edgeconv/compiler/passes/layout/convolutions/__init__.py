@@ -14,6 +14,7 @@ from edgeconv.compiler.passes.layout.convolutions import (
     deformable,
     depthwise,
     direct,
+    grouped,
     plain,
     pointwise,
 )
@@ -29,6 +30,7 @@ WAYS: tuple[Way, ...] = (
     deformable.lower,
     depthwise.lower,
     pointwise.lower,
+    grouped.lower,
     direct.lower,
     plain.lower,
 )
