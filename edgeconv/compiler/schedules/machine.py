@@ -14,6 +14,8 @@ FLOAT_BYTES = 4
 FMA_LATENCY_SLOTS = 8
 # Loads issue beside FMAs, and cost about half of one where they can overlap.
 LOAD_COST = 0.5
+# What the second-level cache delivers in one issue slot.
+L2_BYTES_PER_SLOT = 16
 MAX_COLUMNS = 28
 MIN_BLOCK = 4
 MAX_TILE_BLOCKS = 8
@@ -79,11 +81,16 @@ def _fits(columns: int, vectors: int, machine: Machine) -> bool:
     return accumulators + inputs + vectors + 1 <= machine.registers
 
 
-def _cost(columns: int, vectors: int, in_block: int, machine: Machine) -> float:
-    """Issue slots of one reduction step, relative to the outputs that it feeds."""
+def _cost(columns: int, vectors: int, in_block: int, machine: Machine, weight_bytes: int) -> float:
+    """Issue slots of one reduction step, relative to the outputs that it feeds.
+
+    Every tile of columns reads `weight_bytes` again.
+    """
     per_load = machine.lanes if machine.lane_fma and in_block > 1 else 1
-    loads = vectors + columns / per_load
-    return max(columns * vectors, FMA_LATENCY_SLOTS) + LOAD_COST * loads
+    far = weight_bytes > machine.l1_bytes // 2
+    weight_load = machine.lanes * FLOAT_BYTES / L2_BYTES_PER_SLOT if far else LOAD_COST
+    loads = vectors * weight_load + columns / per_load * LOAD_COST
+    return max(columns * vectors, FMA_LATENCY_SLOTS) + loads
 
 
 def register_tile(
@@ -93,6 +100,7 @@ def register_tile(
     *,
     block: int,
     in_block: int,
+    depth: int = 0,
     whole: bool = False,
 ) -> RegisterTile:
     """Choose the tile for an output of `width` columns.
@@ -106,6 +114,7 @@ def register_tile(
         machine: for which core.
         block: channels of a block of the output.
         in_block: channels of a block of the input; single ones are loaded one by one.
+        depth: steps of the reduction, whose weights every tile reads; 0 where they stay near.
         whole: whether tiles may not reach beyond `width`.
     """
     per_block = -(-block // machine.lanes)
@@ -114,7 +123,9 @@ def register_tile(
             columns,
             count,
             -(-width // columns)
-            * _cost(columns, count * per_block, in_block, machine)
+            * _cost(
+                columns, count * per_block, in_block, machine, depth * count * block * FLOAT_BYTES
+            )
             / (width * count),
         )
         for count in counts

@@ -23,6 +23,7 @@ from edgeconv.compiler.schedules.cpu import (
     padding,
     pointwise,
     window,
+    winograd,
 )
 from edgeconv.compiler.schedules.cpu.common import block_names
 from edgeconv.compiler.schedules.machine import Machine
@@ -37,6 +38,7 @@ RULES: dict[str, Rule] = {
     deformable.ANCHOR: deformable.schedule,
     deformable_depthwise.ANCHOR: deformable_depthwise.schedule,
     window.ANCHOR: window.schedule,
+    winograd.ANCHOR: winograd.schedule,
     matmul.ANCHOR: matmul.schedule,
     padding.ANCHOR: padding.schedule,
 }

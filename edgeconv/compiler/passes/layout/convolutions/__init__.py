@@ -17,6 +17,7 @@ from edgeconv.compiler.passes.layout.convolutions import (
     grouped,
     plain,
     pointwise,
+    winograd,
 )
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.rewriting import shape_of
@@ -30,6 +31,7 @@ WAYS: tuple[Way, ...] = (
     deformable.lower,
     depthwise.lower,
     pointwise.lower,
+    winograd.lower,
     grouped.lower,
     direct.lower,
     plain.lower,

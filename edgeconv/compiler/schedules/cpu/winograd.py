@@ -1,0 +1,110 @@
+"""Winograd convolution: a chunk of tiles at a time is transformed, multiplied and transformed back.
+
+A chunk's transformed input stays in the second-level cache while all output channels are computed
+from it, a register tile of channel blocks at a time. Images with many chunks are split between
+threads by chunk, others by channels.
+"""
+
+from __future__ import annotations
+
+from tvm import s_tir
+
+from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
+from edgeconv.compiler.schedules.cpu.common import (
+    attach_epilogue,
+    block_names,
+    extent,
+    vectorize_unroll,
+)
+from edgeconv.compiler.schedules.machine import Machine
+
+ANCHOR = "winograd"
+# With fewer chunks a share of one more than another's would cost too much.
+MIN_PARALLEL_CHUNKS = 8
+
+
+def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
+    """Schedule the function around its `winograd` block (`compute.winograd.conv_winograd`)."""
+    for name in {"pad", "cut"} & set(block_names(sch)):
+        sch.compute_inline(sch.get_sblock(name))
+    chunk, panel = _outputs(sch)
+    by_chunk = extent(sch, chunk) >= MIN_PARALLEL_CHUNKS
+    sch.parallel(chunk if by_chunk else panel)
+    _products(sch, panel, machine)
+    step = _transformed_input(sch, chunk)
+    if not by_chunk:
+        sch.parallel(step)
+
+
+def _shape(sch: s_tir.Schedule, name: str) -> list[int]:
+    """Return the shape of what a block writes."""
+    return [int(size) for size in sch.get(sch.get_sblock(name)).writes[0].source.shape]
+
+
+def _outputs(sch: s_tir.Schedule) -> tuple[object, object]:
+    """Transform a tile at a time back and finish it; return the loops over chunks and panels."""
+    across, winograd = sch.get_sblock("across"), sch.get_sblock(ANCHOR)
+    *_, rows, _, _, m, _ = _shape(sch, "across")
+    chunks = _shape(sch, "product")[-6]
+    blocks = tile_blocks(sch, sch.get_sblock("product"))
+    store = attach_epilogue(sch, ANCHOR)
+    batch, block, *planes, y, x, lane = sch.get_loops(store)
+    panel, inner_block = sch.split(block, [None, blocks])
+    chunk, row, inner_y = sch.split(y, [None, rows // chunks, m])
+    column, inner_x = sch.split(x, [None, m])
+    around = [batch, *planes, chunk]
+    sch.reorder(*around, panel, inner_block, row, column, inner_y, inner_x, lane)
+    chunk = sch.fuse(*around)
+    sch.compute_at(winograd, column, preserve_unit_loops=True)
+    sch.compute_at(across, column, preserve_unit_loops=True)
+    sch.set_scope(across, 0, "local")
+    outside = len([chunk, panel, inner_block, row, column])
+    for stage in (across, winograd, store):
+        vectorize_unroll(sch, sch.get_loops(stage)[outside:])
+    return chunk, panel
+
+
+def _products(sch: s_tir.Schedule, panel: object, machine: Machine) -> None:
+    """Multiply: one matrix product after the other, a register tile at a time."""
+    product = sch.get_sblock("product")
+    columns = _shape(sch, "horizontal")[-2]
+    reductions = sum(int(axis.iter_type) != 0 for axis in sch.get(product).iter_vars)
+    sch.compute_at(product, panel, preserve_unit_loops=True)
+    result = sch.cache_write(product, 0, "local")
+    i, j, block, tile, lane = sch.get_loops(result)[-5:]
+    register_tile, column = sch.split(tile, [None, columns])
+    sch.reorder(i, j, register_tile, column, block, lane)
+    sch.compute_at(product, register_tile, preserve_unit_loops=True)
+    vectorize_unroll(sch, [column, block, lane])
+    loops = sch.get_loops(product)
+    *taps, channel = loops[-reductions:]
+    block, column, lane = loops[-reductions - 3 : -reductions]
+    inner = [column, block, lane]
+    sch.reorder(*taps, channel, *inner)
+    accumulate(sch, product, taps=taps, channel=channel, tile=inner, machine=machine)
+
+
+def _transformed_input(sch: s_tir.Schedule, chunk: object) -> object:
+    """Transform the chunk's input, a block of channels at a time; return the loop over blocks."""
+    line, vertical = sch.get_sblock("line"), sch.get_sblock("vertical")
+    horizontal = sch.get_sblock("horizontal")
+    sch.compute_at(horizontal, chunk, preserve_unit_loops=True)
+    i, j, register_tile, step, tile, lane = sch.get_loops(horizontal)[-6:]
+    sch.reorder(step, register_tile, tile, i, j, lane)
+    sch.compute_at(vertical, step, preserve_unit_loops=True)
+    _from_registers(sch, horizontal, i)
+    vectorize_unroll(sch, [j, lane])
+    *_, column, i, lane = sch.get_loops(vertical)
+    sch.compute_at(line, column, preserve_unit_loops=True)
+    sch.set_scope(line, 0, "local")
+    vectorize_unroll(sch, sch.get_loops(line)[-2:])
+    vectorize_unroll(sch, [i, lane])
+    return step
+
+
+def _from_registers(sch: s_tir.Schedule, block: object, loop: object) -> None:
+    """Load all that an iteration of `loop` reads before it computes."""
+    loads = sch.cache_read(block, 0, "local")
+    sch.compute_at(loads, loop, preserve_unit_loops=True)
+    outside = len(sch.get_loops(block)) - 2
+    vectorize_unroll(sch, sch.get_loops(loads)[outside:])

@@ -1,0 +1,153 @@
+"""Whether Winograd convolution pays, and how to cut the image: an analytic model in issue slots.
+
+An issue slot is the time of one SIMD multiply-accumulate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import inf
+
+from edgeconv.compiler.compute.toom_cook import TAPS
+from edgeconv.compiler.compute.winograd import Tiling
+from edgeconv.compiler.schedules.machine import (
+    FLOAT_BYTES,
+    L2_BYTES_PER_SLOT,
+    Machine,
+    RegisterTile,
+    register_tile,
+    tile_counts,
+)
+
+# What memory delivers in a slot; weights come from there once in a run.
+MEMORY_BYTES_PER_SLOT = 2.0
+# Load, arithmetic and store of one vector in the transform of one row or column of a tile.
+TRANSFORM_SLOTS = 6
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A 3x3 convolution of stride 1, in channel blocks.
+
+    Attributes:
+        planes: images, and positions on axes before the last two.
+        height: rows of the output.
+        width: columns of the output.
+        taps: taps on axes before the last two.
+        groups: number of groups.
+        channels: input channels of a group.
+        in_blocks: blocks of all input channels.
+        in_block: channels of one of them.
+        out_blocks: blocks of all output channels.
+        out_block: channels of one of them.
+    """
+
+    planes: int
+    height: int
+    width: int
+    taps: int
+    groups: int
+    channels: int
+    in_blocks: int
+    in_block: int
+    out_blocks: int
+    out_block: int
+
+    @property
+    def counts(self) -> list[int]:
+        """Numbers of blocks that a register tile can have."""
+        return tile_counts(self.out_blocks // self.groups)
+
+    @property
+    def depth(self) -> int:
+        """Products in a sum of the transform domain."""
+        return self.taps * self.channels
+
+    @property
+    def weights(self) -> int:
+        """Bytes of the weights of one place in the kernel."""
+        return self.depth * self.out_blocks * self.out_block * FLOAT_BYTES
+
+
+def choose(
+    layer: Layer, sizes: Iterable[int], machine: Machine
+) -> tuple[Tiling, RegisterTile] | None:
+    """Return the fastest tiling with its register tile; None where a direct convolution is faster.
+
+    Args:
+        layer: the convolution.
+        sizes: the m that rounding permits.
+        machine: for which core.
+    """
+    costs = [
+        (_cost(layer, tiling, tile, machine), tiling, tile)
+        for tiling, tile in _candidates(layer, sizes, machine)
+    ]
+    best = min(costs, key=lambda entry: entry[0], default=None)
+    if best is None or best[0] >= _direct_cost(layer, machine):
+        return None
+    return best[1:]
+
+
+def _candidates(
+    layer: Layer, sizes: Iterable[int], machine: Machine
+) -> Iterator[tuple[Tiling, RegisterTile]]:
+    for m in sizes:
+        height, width = -(-layer.height // m), -(-layer.width // m)
+        # The fewest rows for every number of chunks.
+        for rows in sorted({-(-height // chunks) for chunks in range(1, height + 1)}):
+            tile = register_tile(
+                rows * width,
+                layer.counts,
+                machine,
+                block=layer.out_block,
+                in_block=layer.in_block,
+                depth=layer.depth,
+            )
+            yield Tiling(m, rows, tile.columns), tile
+
+
+def _cost(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine) -> float:
+    """Return the slots of all planes; infinity where threads would only wait for weights."""
+    m, side = tiling.m, tiling.side
+    chunks = layer.planes * -(-layer.height // (m * tiling.rows))
+    tiles = tiling.rows * -(-layer.width // m)
+    vectors = -(-layer.out_block // machine.lanes)
+    blocks = layer.taps * layer.in_blocks + layer.out_blocks * vectors
+    products = side * side * layer.depth * layer.out_blocks * tile.cost
+    transforms = blocks * (m + side) * side * TRANSFORM_SLOTS
+    weights = side * side * layer.weights
+    arrival = weights / MEMORY_BYTES_PER_SLOT
+    again = L2_BYTES_PER_SLOT if weights <= machine.l2_bytes // 2 else MEMORY_BYTES_PER_SLOT
+    spilled = _spilled(layer, tiling, tile, tiles, machine) / MEMORY_BYTES_PER_SLOT
+    arithmetic = chunks * (tiles * (products + transforms) + spilled)
+    if arrival > arithmetic:
+        return inf
+    return arithmetic + arrival + (chunks - 1) * weights / again
+
+
+def _spilled(layer: Layer, tiling: Tiling, tile: RegisterTile, tiles: int, machine: Machine) -> int:
+    """Return the bytes that a chunk moves beyond the second-level cache."""
+    place = tiling.side**2 * tiles * FLOAT_BYTES
+    data = place * layer.taps * layer.in_blocks * layer.in_block
+    result = place * tile.blocks * layer.out_block
+    if data + result <= machine.l2_bytes // 2:
+        return 0
+    panels = layer.out_blocks // tile.blocks
+    return data * (1 + panels) + 2 * result * panels
+
+
+def _direct_cost(layer: Layer, machine: Machine) -> float:
+    steps = TAPS * TAPS * layer.depth
+    tile = register_tile(
+        layer.width,
+        layer.counts,
+        machine,
+        block=layer.out_block,
+        in_block=layer.in_block,
+        depth=steps,
+    )
+    pixels = layer.planes * layer.height * layer.width
+    stream = TAPS * TAPS * layer.weights / MEMORY_BYTES_PER_SLOT
+    return pixels * steps * layer.out_blocks * tile.cost + stream

@@ -1,0 +1,239 @@
+"""Winograd convolution against float64: exact transforms, bounded errors, awkward shapes."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper
+from onnx_graphs import compile_model, graph_model, run_model
+
+from edgeconv.compiler.compute import toom_cook
+from edgeconv.compiler.compute.winograd import Tiling
+from edgeconv.compiler.passes.layout.convolutions import winograd
+from edgeconv.compiler.schedules.machine import Machine, register_tile
+from edgeconv.compiler.schedules.winograd import Layer, choose
+from edgeconv.devices import open_session
+from edgeconv.target import load_target
+
+numbers = st.fractions(min_value=-4, max_value=4, max_denominator=16)
+DIRECT = {2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
+
+
+def product(matrix, vector):
+    return [sum((a * b for a, b in zip(row, vector, strict=True)), Fraction(0)) for row in matrix]
+
+
+@pytest.mark.parametrize("m", toom_cook.POINTS)
+@given(data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_transforms_convolve_exactly(m: int, data: st.DataObject) -> None:
+    tile = data.draw(st.lists(numbers, min_size=m + 2, max_size=m + 2))
+    kernel = data.draw(st.lists(numbers, min_size=3, max_size=3))
+    spread = product(toom_cook.weight_transform(m), kernel)
+    inputs = [toom_cook.evaluate(row, tile) for row in toom_cook.input_transform(m)]
+    # Expressions use floats, which hold every coefficient of A and B.
+    want = [sum(tile[i + k] * kernel[k] for k in range(3)) for i in range(m)]
+    products = [float(a) * float(b) for a, b in zip(spread, inputs, strict=True)]
+    got = [toom_cook.interpolate(row, products) for row in toom_cook.output_transform(m)]
+    np.testing.assert_allclose(got, np.array(want, float), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("m", toom_cook.POINTS)
+def test_coefficients_of_activations_are_exact_in_single_precision(m: int) -> None:
+    for matrix in (toom_cook.input_transform(m), toom_cook.output_transform(m)):
+        for coefficient in (c for row in matrix for c in row):
+            assert Fraction(float(np.float32(coefficient))) == coefficient
+
+
+def forced(monkeypatch: pytest.MonkeyPatch, m: int, rows: int) -> list[Tiling]:
+    """Make every layer that fits take tiles of `m` in chunks of `rows`; return what was taken."""
+    taken = []
+
+    def always(layer: Layer, sizes: list[int], machine: Machine):
+        height, width = -(-layer.height // m), -(-layer.width // m)
+        tile = register_tile(
+            min(rows, height) * width,
+            layer.counts,
+            machine,
+            block=layer.out_block,
+            in_block=layer.in_block,
+        )
+        taken.append(Tiling(m, min(rows, height), tile.columns))
+        return taken[-1], tile
+
+    monkeypatch.setattr(winograd, "choose", always)
+    return taken
+
+
+def layers(cases, seed: int = 0):
+    """Return one model with a layer per (input, weight, pads, groups), inputs and float64 results.
+
+    Every layer adds a bias and a second input, and ends in Relu, all in its epilogue.
+    """
+    random = np.random.default_rng(seed)
+    nodes, inputs, constants, want = [], {}, {}, {}
+    for i, (x, w, pads, groups) in enumerate(cases):
+        rank = x.ndim - 2
+        before, after = pads[:rank], pads[rank:]
+        sides = [side for pair in zip(before[::-1], after[::-1], strict=True) for side in pair]
+        padded = torch.nn.functional.pad(torch.from_numpy(x).double(), sides)
+        exact = DIRECT[rank](padded, torch.from_numpy(w).double(), groups=groups).numpy()
+        bias = random.standard_normal(len(w), np.float32)
+        other = random.standard_normal(exact.shape, np.float32)
+        constants |= {f"w{i}": w, f"b{i}": bias}
+        inputs |= {f"x{i}": x, f"r{i}": other}
+        nodes += [
+            helper.make_node(
+                "Conv", [f"x{i}", f"w{i}", f"b{i}"], [f"c{i}"], pads=pads, group=groups
+            ),
+            helper.make_node("Add", [f"c{i}", f"r{i}"], [f"s{i}"]),
+            helper.make_node("Relu", [f"s{i}"], [f"y{i}"]),
+        ]
+        sums = exact + bias.reshape(-1, *[1] * rank) + other
+        want[f"y{i}"] = np.maximum(sums, 0)
+    return graph_model(nodes, inputs, list(want), constants), inputs, want
+
+
+def assert_within_tolerance(cases, got, want) -> None:
+    """Errors are within what `exporter.tolerance` gives the convolution and the two sums."""
+    for i, (_, w, *_) in enumerate(cases):
+        exact, result = want[f"y{i}"], got[f"y{i}"]
+        assert result.shape == exact.shape
+        allowed = np.finfo(np.float32).eps * (w[0].size ** 0.5 + 2)
+        error = np.abs(result - exact).max() / np.abs(exact).max()
+        assert error <= allowed, f"layer {i} {w.shape}: {error:.3g} is beyond {allowed:.3g}"
+
+
+def case(x_shape, out_channels, pads, groups=1, depth=()):
+    random = np.random.default_rng(0)
+    x = random.standard_normal(x_shape, np.float32)
+    w = random.standard_normal((out_channels, x_shape[1] // groups, *depth, 3, 3), np.float32)
+    return x, w, pads, groups
+
+
+AWKWARD = [
+    case((1, 16, 1, 1), 16, (1, 1, 1, 1)),
+    case((2, 19, 3, 5), 7, (0, 0, 0, 0)),
+    case((1, 20, 7, 9), 24, (1, 2, 0, 1)),
+    case((1, 32, 14, 7), 48, (2, 0, 1, 2)),
+    case((1, 64, 6, 23), 64, (1, 1, 1, 1), groups=2),
+    case((1, 17, 4, 5, 6), 20, (1, 1, 1, 1, 1, 1), depth=(3,)),
+    case((2, 16, 3, 9, 4), 16, (0, 1, 0, 0, 1, 2), depth=(1,)),
+]
+
+
+@pytest.mark.parametrize(("m", "rows"), [(2, 1), (2, 3), (4, 1), (4, 2)])
+def test_awkward_shapes(monkeypatch: pytest.MonkeyPatch, m: int, rows: int) -> None:
+    taken = forced(monkeypatch, m, rows)
+    model, inputs, want = layers(AWKWARD)
+    assert_within_tolerance(AWKWARD, run_model(model, inputs), want)
+    assert len(taken) == len(AWKWARD)
+
+
+@pytest.mark.parametrize("target", ["rasp4", "rasp2"])
+def test_awkward_shapes_under_emulation(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    taken = forced(monkeypatch, 4, 2)
+    model, inputs, want = layers(AWKWARD)
+    got = open_session(compile_model(model, inputs, target), None).run(inputs)
+    assert_within_tolerance(AWKWARD, got, want)
+    assert len(taken) == len(AWKWARD)
+
+
+def test_many_chunks_are_shared_between_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    forced(monkeypatch, 4, 1)
+    cases = [case((1, 16, 45, 11), 32, (1, 1, 1, 1))]
+    model, inputs, want = layers(cases)
+    assert_within_tolerance(cases, run_model(model, inputs), want)
+
+
+STENCILS = {
+    "centre": [[0, 0, 0], [0, 1, 0], [0, 0, 0]],
+    "corner": [[1, 0, 0], [0, 0, 0], [0, 0, 0]],
+    "last": [[0, 0, 0], [0, 0, 0], [0, 0, 1]],
+    "box": [[1, 1, 1], [1, 1, 1], [1, 1, 1]],
+    "edge": [[1, 0, -1], [2, 0, -2], [1, 0, -1]],
+}
+
+
+@pytest.mark.parametrize("channels", [16, 64])
+def test_errors_stay_within_the_tolerance_of_a_direct_sum(
+    monkeypatch: pytest.MonkeyPatch, channels: int
+) -> None:
+    """Whatever the weights: where larger tiles would err more, smaller ones are taken."""
+    machine = Machine.of(load_target("host"))
+    monkeypatch.setattr(
+        winograd,
+        "choose",
+        lambda layer, sizes, _: (
+            Tiling(max(sizes), 2, 4),
+            register_tile(4, layer.counts, machine, block=layer.out_block, in_block=layer.in_block),
+        ),
+    )
+    random = np.random.default_rng(3)
+    x = random.standard_normal((1, channels, 30, 26), np.float32)
+    mixing = random.standard_normal((16, channels, 1, 1), np.float32)
+    weights = [
+        random.standard_normal((16, channels, 3, 3), np.float32),
+        *(mixing * np.array(stencil, np.float32) for stencil in STENCILS.values()),
+    ]
+    cases = [
+        (inputs, w, (1, 1, 1, 1), 1) for w in weights for inputs in (x, np.abs(x), np.maximum(x, 0))
+    ]
+    model, inputs, want = layers(cases)
+    assert_within_tolerance(cases, run_model(model, inputs), want)
+
+
+def test_amplification_tells_kernels_apart() -> None:
+    mixing = np.random.default_rng(0).standard_normal((8, 32, 1, 1))
+    amounts = {
+        name: toom_cook.amplification(mixing * np.array(stencil, float), 4)
+        for name, stencil in STENCILS.items()
+    }
+    assert amounts["centre"] < winograd.MAX_AMPLIFICATION < min(amounts["corner"], amounts["last"])
+    assert toom_cook.amplification(mixing * np.array(STENCILS["last"], float), 2) < 4
+    assert toom_cook.amplification(np.zeros((4, 4, 3, 3)), 4) == 0
+
+
+def test_what_is_not_finite_stays_so_and_spreads_over_tiles_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forced(monkeypatch, 4, 2)
+    x, w, pads, _ = case((1, 16, 20, 20), 16, (1, 1, 1, 1))
+    x[0, 3, 9, 9], x[0, 4, 0, 19], x[0, 5, 19, 0] = np.nan, np.inf, -np.inf
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=pads)
+    got = run_model(graph_model([node], {"x": x}, ["y"], {"w": w}), {"x": x})["y"]
+    direct = torch.nn.functional.conv2d(torch.from_numpy(x), torch.from_numpy(w), padding=1)
+    assert not np.isfinite(got[~np.isfinite(direct.numpy())]).any()
+    far = np.ones((20, 20), bool)
+    far[4:12, 4:12] = far[:4, 16:] = far[16:, :4] = False
+    np.testing.assert_allclose(got[:, :, far], direct.numpy()[:, :, far], atol=1e-4)
+
+
+def layer(channels: int, out_channels: int, side: int, machine: Machine) -> Layer:
+    block = machine.lanes
+    return Layer(
+        1, side, side, 1, 1, channels, channels // block, block, out_channels // block, block
+    )
+
+
+@pytest.mark.parametrize("target", ["rasp4", "rasp2"])
+def test_the_model_takes_large_tiles_for_large_images(target: str) -> None:
+    machine = Machine.of(load_target(target))
+    chosen = choose(layer(64, 64, 56, machine), [2, 4], machine)
+    assert chosen is not None
+    assert chosen[0].m == 4
+    only_small = choose(layer(64, 64, 56, machine), [2], machine)
+    assert only_small is not None
+    assert only_small[0].m == 2
+    assert choose(layer(64, 64, 56, machine), [], machine) is None
+
+
+def test_the_model_does_not_wait_for_weights() -> None:
+    machine = Machine.of(load_target("rasp4"))
+    chosen = choose(layer(512, 512, 7, machine), [2, 4], machine)
+    assert chosen is None or chosen[0].m == 2
