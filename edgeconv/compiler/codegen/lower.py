@@ -19,6 +19,7 @@ from tvm.s_tir import transform as s_tir_transform
 from tvm.tirx import transform as tirx_transform
 
 from edgeconv.compiler.codegen.extrema import propagate_nan
+from edgeconv.compiler.codegen.prefetch import prefetch_streams
 from edgeconv.compiler.codegen.shuffles import shuffle_loads
 from edgeconv.compiler.schedules.machine import MAX_ACCUMULATOR_BYTES, round_up
 from edgeconv.target import Llvm
@@ -175,6 +176,7 @@ def compile_kernel(scheduled: tvm.IRModule, symbol: str, llvm: Llvm, *, listing:
     function = function.with_attr("tirx.noalias", True)
     module = _lowering()(tvm.IRModule({symbol: function}))
     function = shuffle_loads(propagate_nan(module[symbol], llvm.triple))
+    function = prefetch_streams(function)
     allocations = _Allocations()
     function = function.with_body(_on_cpu(allocations.place(function.body)))
     # Before the return is appended: workspace is freed at the end of the body.

@@ -12,6 +12,8 @@ from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, largest_di
 
 # Reduction steps unrolled in the inner loop.
 UNROLL = 4
+# A loop with this annotation reads a buffer of that name front to back, from memory.
+STREAM = "stream"
 
 
 def accumulate(
@@ -22,6 +24,7 @@ def accumulate(
     channel: object,
     tile: Sequence[object],
     machine: Machine,
+    streams: bool = False,
 ) -> None:
     """Order and unroll the loops inside a tile: taps, channels, then the accumulators.
 
@@ -32,6 +35,7 @@ def accumulate(
         channel: loop over the input channels.
         tile: loops over columns, blocks and lanes.
         machine: for which core.
+        streams: whether to ask for weights ahead, which are read front to back.
     """
     steps = largest_divisor(extent(sch, channel), UNROLL)
     if taps and in_block(sch, block) == 1 and extent(sch, taps[-1]) > steps:
@@ -44,6 +48,8 @@ def accumulate(
     if machine.lane_fma and steps == in_block(sch, block) == machine.lanes:
         _load_vectors(sch, block, outer)
     vectorize_unroll(sch, [inner, *tile])
+    if streams:
+        sch.annotate(outer, STREAM, str(sch.get(block).reads[1].source.name))
     depth = len(sch.get_loops(block)) - len(taps) - len(tile) - 2
     init = sch.decompose_reduction(block, [*taps, outer][0])
     vectorize_unroll(sch, sch.get_loops(init)[depth:])

@@ -81,7 +81,7 @@ def _products(sch: s_tir.Schedule, panel: object, machine: Machine) -> None:
     block, column, lane = loops[-reductions - 3 : -reductions]
     inner = [column, block, lane]
     sch.reorder(*taps, channel, *inner)
-    accumulate(sch, product, taps=taps, channel=channel, tile=inner, machine=machine)
+    accumulate(sch, product, taps=taps, channel=channel, tile=inner, machine=machine, streams=True)
 
 
 def _transformed_input(sch: s_tir.Schedule, chunk: object) -> object:
