@@ -50,20 +50,23 @@ def test_coefficients_of_activations_are_exact_in_single_precision(m: int) -> No
             assert Fraction(float(np.float32(coefficient))) == coefficient
 
 
-def forced(monkeypatch: pytest.MonkeyPatch, m: int, rows: int) -> list[Tiling]:
-    """Make every layer that fits take tiles of `m` in chunks of `rows`; return what was taken."""
+def forced(
+    monkeypatch: pytest.MonkeyPatch, m: int, rows: int, across: int | None = None
+) -> list[Tiling]:
+    """Make every layer that fits take tiles of `m` in chunks of that size; return what it took."""
     taken = []
 
     def always(layer: Layer, sizes: list[int], machine: Machine):
         height, width = -(-layer.height // m), -(-layer.width // m)
+        chunk = min(rows, height), min(across or width, width)
         tile = register_tile(
-            min(rows, height) * width,
+            chunk[0] * chunk[1],
             layer.counts,
             machine,
             block=layer.out_block,
             in_block=layer.in_block,
         )
-        taken.append(Tiling(m, min(rows, height), tile.columns))
+        taken.append(Tiling(m, *chunk, tile.columns))
         return taken[-1], tile
 
     monkeypatch.setattr(winograd, "choose", always)
@@ -127,9 +130,13 @@ AWKWARD = [
 ]
 
 
-@pytest.mark.parametrize(("m", "rows"), [(2, 1), (2, 3), (4, 1), (4, 2)])
-def test_awkward_shapes(monkeypatch: pytest.MonkeyPatch, m: int, rows: int) -> None:
-    taken = forced(monkeypatch, m, rows)
+@pytest.mark.parametrize(
+    ("m", "rows", "across"), [(2, 1, 3), (2, 3, None), (4, 1, 2), (4, 2, None)]
+)
+def test_awkward_shapes(
+    monkeypatch: pytest.MonkeyPatch, m: int, rows: int, across: int | None
+) -> None:
+    taken = forced(monkeypatch, m, rows, across)
     model, inputs, want = layers(AWKWARD)
     assert_within_tolerance(AWKWARD, run_model(model, inputs), want)
     assert len(taken) == len(AWKWARD)
@@ -160,20 +167,21 @@ STENCILS = {
 }
 
 
-@pytest.mark.parametrize("channels", [16, 64])
+@pytest.mark.parametrize(("target", "channels"), [("host", 16), ("host", 64), ("rasp4", 4)])
 def test_errors_stay_within_the_tolerance_of_a_direct_sum(
-    monkeypatch: pytest.MonkeyPatch, channels: int
+    monkeypatch: pytest.MonkeyPatch, target: str, channels: int
 ) -> None:
     """Whatever the weights: where larger tiles would err more, smaller ones are taken."""
-    machine = Machine.of(load_target("host"))
-    monkeypatch.setattr(
-        winograd,
-        "choose",
-        lambda layer, sizes, _: (
-            Tiling(max(sizes), 2, 4),
-            register_tile(4, layer.counts, machine, block=layer.out_block, in_block=layer.in_block),
-        ),
-    )
+
+    def largest(layer: Layer, sizes: list[int], machine: Machine):
+        tile = register_tile(
+            4, layer.counts, machine, block=layer.out_block, in_block=layer.in_block
+        )
+        taken.append(max(sizes))
+        return Tiling(taken[-1], 2, 3, tile.columns), tile
+
+    taken: list[int] = []
+    monkeypatch.setattr(winograd, "choose", largest)
     random = np.random.default_rng(3)
     x = random.standard_normal((1, channels, 30, 26), np.float32)
     mixing = random.standard_normal((16, channels, 1, 1), np.float32)
@@ -185,7 +193,12 @@ def test_errors_stay_within_the_tolerance_of_a_direct_sum(
         (inputs, w, (1, 1, 1, 1), 1) for w in weights for inputs in (x, np.abs(x), np.maximum(x, 0))
     ]
     model, inputs, want = layers(cases)
-    assert_within_tolerance(cases, run_model(model, inputs), want)
+    if target == "host":
+        got = run_model(model, inputs)
+    else:
+        got = open_session(compile_model(model, inputs, target), None).run(inputs)
+    assert_within_tolerance(cases, got, want)
+    assert set(taken) == {2, 4}
 
 
 def test_amplification_tells_kernels_apart() -> None:
@@ -233,7 +246,9 @@ def test_the_model_takes_large_tiles_for_large_images(target: str) -> None:
     assert choose(layer(64, 64, 56, machine), [], machine) is None
 
 
-def test_the_model_does_not_wait_for_weights() -> None:
+def test_the_model_counts_the_way_of_the_weights() -> None:
+    """Where an image has few tiles, large ones cost more memory than they save arithmetic."""
     machine = Machine.of(load_target("rasp4"))
     chosen = choose(layer(512, 512, 7, machine), [2, 4], machine)
-    assert chosen is None or chosen[0].m == 2
+    assert chosen is not None
+    assert chosen[0].m == 2

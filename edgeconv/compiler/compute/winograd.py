@@ -13,7 +13,7 @@ becomes NaN.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import prod
 from typing import Any
 
@@ -36,12 +36,14 @@ class Tiling:
 
     Attributes:
         m: outputs of a tile along each axis.
-        rows: rows of tiles that are transformed at a time, a chunk.
+        rows: rows of tiles in a chunk, which is transformed at a time.
+        across: tiles of a chunk in each of its rows.
         columns: tiles that a register tile of the matrix products takes.
     """
 
     m: int
     rows: int
+    across: int
     columns: int
 
     @property
@@ -58,17 +60,22 @@ class _Shape:
         outer: (N, *lead output): the planes, which are computed one by one.
         lead_taps: kernel shape before the last two axes.
         in_blocks: channel blocks of the input.
-        chunks: chunks of an image.
-        width: tiles in a row.
+        chunks_down: chunks of an image from top to bottom.
+        chunks_across: chunks of an image from left to right.
         tiles: tiles in a chunk, rounded up to whole register tiles.
     """
 
     outer: tuple[int, ...]
     lead_taps: tuple[int, ...]
     in_blocks: int
-    chunks: int
-    width: int
+    chunks_down: int
+    chunks_across: int
     tiles: int
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of an image, which are numbered row by row."""
+        return self.chunks_down * self.chunks_across
 
     @property
     def steps(self) -> int:
@@ -105,9 +112,9 @@ def conv_winograd(
         outer=(int(data.shape[0]), *size[:lead]),
         lead_taps=tuple(int(k) for k in weight.shape[3 : 3 + lead]),
         in_blocks=int(data.shape[1]),
-        chunks=-(-height // tiling.rows),
-        width=width,
-        tiles=-(-tiling.rows * width // tiling.columns) * tiling.columns,
+        chunks_down=-(-height // tiling.rows),
+        chunks_across=-(-width // tiling.across),
+        tiles=-(-tiling.rows * tiling.across // tiling.columns) * tiling.columns,
     )
     panels = _transformed_input(data, window, tiling, shape)
     products = _products(panels, weight, groups, tiling, shape)
@@ -123,7 +130,7 @@ def _transformed_input(data: te.Tensor, window: Window, tiling: Tiling, shape: _
     m, side, lead = tiling.m, tiling.side, len(shape.lead_taps)
     in_block = int(data.shape[-1])
     # The last register tile of a chunk may have columns beyond the chunk.
-    rows = -(-shape.tiles // shape.width)
+    rows = -(-shape.tiles // tiling.across)
     reach = [
         (o - 1) * s + (k - 1) * d + 1
         for o, s, k, d in zip(
@@ -134,7 +141,10 @@ def _transformed_input(data: te.Tensor, window: Window, tiling: Tiling, shape: _
             strict=True,
         )
     ]
-    reach += [((shape.chunks - 1) * tiling.rows + rows) * m + TAPS - 1, shape.width * m + TAPS - 1]
+    reach += [
+        ((shape.chunks_down - 1) * tiling.rows + rows) * m + TAPS - 1,
+        shape.chunks_across * tiling.across * m + TAPS - 1,
+    ]
     image = [int(s) for s in data.shape[2:-1]]
     after = [r - s - b for r, s, b in zip(reach, image, window.pad_before, strict=True)]
     padded = pad_spatial(data, window.pad_before, after)
@@ -149,11 +159,16 @@ def _transformed_input(data: te.Tensor, window: Window, tiling: Tiling, shape: _
                 planes, taps, window.stride[:lead], window.dilation[:lead], strict=True
             )
         ]
-        first = (chunk * tiling.rows + row) * m
-        return padded(n, block, *position, first + i, column, lane)
+        y = (chunk // shape.chunks_across * tiling.rows + row) * m + i
+        x = chunk % shape.chunks_across * tiling.across * m + column
+        return padded(n, block, *position, y, x, lane)
 
     around = (*shape.outer, shape.chunks)
-    lines = te.compute((*around, shape.steps, rows, reach[-1], side, in_block), line, name="line")
+    lines = te.compute(
+        (*around, shape.steps, rows, tiling.across * m + TAPS - 1, side, in_block),
+        line,
+        name="line",
+    )
 
     def vertical(*index: Any) -> Any:
         *outer, i, lane = index
@@ -165,7 +180,7 @@ def _transformed_input(data: te.Tensor, window: Window, tiling: Tiling, shape: _
     def horizontal(*index: Any) -> Any:
         *outer, i, j, panel, step, t, lane = index
         tile = panel * tiling.columns + t
-        row, first = tile // shape.width, tile % shape.width * m
+        row, first = tile // tiling.across, tile % tiling.across * m
         values = [columns(*outer, step, row, first + k, i, lane) for k in range(side)]
         return _choose(j, [evaluate(row, values) for row in transform])
 
@@ -207,23 +222,28 @@ def _products(
 
 def _outputs(products: te.Tensor, size: Sequence[int], tiling: Tiling, shape: _Shape) -> te.Tensor:
     """Return (N, block, *size, ob): A^T M A of every tile M, put together."""
-    m, side, rows = tiling.m, tiling.side, tiling.rows
+    m, side, rows, across = tiling.m, tiling.side, tiling.rows, tiling.across
     blocks, out_block = int(products.shape[-3]), int(products.shape[-1])
     inverse = output_transform(m)
     batch, *lead = shape.outer
-    around = (batch, blocks, *lead, shape.chunks * rows, shape.width)
+    around = (
+        *(batch, blocks, *lead),
+        shape.chunks_down * rows,
+        shape.chunks_across * across,
+    )
 
     def horizontal(n: Any, block: Any, *index: Any) -> Any:
         *planes, row, column, i, s, lane = index
-        chunk, tile = row // rows, row % rows * shape.width + column
+        chunk = row // rows * shape.chunks_across + column // across
+        tile = row % rows * across + column % across
         values = [products(n, *planes, chunk, i, k, block, tile, lane) for k in range(side)]
         return _choose(s, [interpolate(r, values) for r in inverse])
 
-    across = te.compute((*around, side, m, out_block), horizontal, name="across")
+    halves = te.compute((*around, side, m, out_block), horizontal, name="half")
 
     def vertical(*index: Any) -> Any:
         *outer, r, s, lane = index
-        values = [across(*outer, k, s, lane) for k in range(side)]
+        values = [halves(*outer, k, s, lane) for k in range(side)]
         return _choose(r, [interpolate(row, values) for row in inverse])
 
     tiles = te.compute((*around, m, m, out_block), vertical, name="winograd")
@@ -232,7 +252,9 @@ def _outputs(products: te.Tensor, size: Sequence[int], tiling: Tiling, shape: _S
         *planes, y, x, lane = index
         return tiles(n, block, *planes, y // m, x // m, y % m, x % m, lane)
 
-    return te.compute((batch, blocks, *size, out_block), image, name="image")
+    # The schedule cuts its loops alike.
+    attributes = {"tiling": [tirx.IntImm("int32", extent) for extent in astuple(tiling)]}
+    return te.compute((batch, blocks, *size, out_block), image, name="image", attrs=attributes)
 
 
 def _choose(index: Any, options: Sequence[Any]) -> Any:

@@ -14,7 +14,8 @@ FLOAT_BYTES = 4
 FMA_LATENCY_SLOTS = 8
 # Loads issue beside FMAs, and cost about half of one where they can overlap.
 LOAD_COST = 0.5
-# What the second-level cache delivers in one issue slot.
+# What the caches deliver in one issue slot.
+L1_BYTES_PER_SLOT = 64
 L2_BYTES_PER_SLOT = 16
 MAX_COLUMNS = 28
 MIN_BLOCK = 4
@@ -87,8 +88,9 @@ def _cost(columns: int, vectors: int, in_block: int, machine: Machine, weight_by
     Every tile of columns reads `weight_bytes` again.
     """
     per_load = machine.lanes if machine.lane_fma and in_block > 1 else 1
-    far = weight_bytes > machine.l1_bytes // 2
-    weight_load = machine.lanes * FLOAT_BYTES / L2_BYTES_PER_SLOT if far else LOAD_COST
+    near = weight_bytes <= machine.l1_bytes // 2
+    rate = L1_BYTES_PER_SLOT if near else L2_BYTES_PER_SLOT
+    weight_load = max(LOAD_COST, machine.lanes * FLOAT_BYTES / rate)
     loads = vectors * weight_load + columns / per_load * LOAD_COST
     return max(columns * vectors, FMA_LATENCY_SLOTS) + loads
 

@@ -6,8 +6,7 @@ An issue slot is the time of one SIMD multiply-accumulate.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from math import inf
+from dataclasses import astuple, dataclass
 
 from edgeconv.compiler.compute.toom_cook import TAPS
 from edgeconv.compiler.compute.winograd import Tiling
@@ -24,6 +23,8 @@ from edgeconv.compiler.schedules.machine import (
 MEMORY_BYTES_PER_SLOT = 2.0
 # Load, arithmetic and store of one vector in the transform of one row or column of a tile.
 TRANSFORM_SLOTS = 6
+# Into how many parts the rows of wide images are cut at most.
+MAX_PARTS = 8
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def choose(
         (_cost(layer, tiling, tile, machine), tiling, tile)
         for tiling, tile in _candidates(layer, sizes, machine)
     ]
-    best = min(costs, key=lambda entry: entry[0], default=None)
+    best = min(costs, key=lambda entry: (entry[0], astuple(entry[1])), default=None)
     if best is None or best[0] >= _direct_cost(layer, machine):
         return None
     return best[1:]
@@ -95,47 +96,47 @@ def _candidates(
 ) -> Iterator[tuple[Tiling, RegisterTile]]:
     for m in sizes:
         height, width = -(-layer.height // m), -(-layer.width // m)
-        # The fewest rows for every number of chunks.
-        for rows in sorted({-(-height // chunks) for chunks in range(1, height + 1)}):
+        whole_rows = [(rows, width) for rows in _parts(height, height)]
+        for rows, across in {*whole_rows, *((1, part) for part in _parts(width, MAX_PARTS))}:
             tile = register_tile(
-                rows * width,
+                rows * across,
                 layer.counts,
                 machine,
                 block=layer.out_block,
                 in_block=layer.in_block,
                 depth=layer.depth,
             )
-            yield Tiling(m, rows, tile.columns), tile
+            yield Tiling(m, rows, across, tile.columns), tile
+
+
+def _parts(extent: int, count: int) -> set[int]:
+    """Return the lengths of up to `count` equal parts, the last of which may be shorter."""
+    return {-(-extent // parts) for parts in range(1, min(extent, count) + 1)}
 
 
 def _cost(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine) -> float:
-    """Return the slots of all planes; infinity where threads would only wait for weights."""
     m, side = tiling.m, tiling.side
-    chunks = layer.planes * -(-layer.height // (m * tiling.rows))
-    tiles = tiling.rows * -(-layer.width // m)
+    down, across = -(-layer.height // (m * tiling.rows)), -(-layer.width // (m * tiling.across))
+    chunks, tiles = layer.planes * down * across, tiling.rows * tiling.across
     vectors = -(-layer.out_block // machine.lanes)
     blocks = layer.taps * layer.in_blocks + layer.out_blocks * vectors
     products = side * side * layer.depth * layer.out_blocks * tile.cost
     transforms = blocks * (m + side) * side * TRANSFORM_SLOTS
     weights = side * side * layer.weights
-    arrival = weights / MEMORY_BYTES_PER_SLOT
     again = L2_BYTES_PER_SLOT if weights <= machine.l2_bytes // 2 else MEMORY_BYTES_PER_SLOT
-    spilled = _spilled(layer, tiling, tile, tiles, machine) / MEMORY_BYTES_PER_SLOT
-    arithmetic = chunks * (tiles * (products + transforms) + spilled)
-    if arrival > arithmetic:
-        return inf
-    return arithmetic + arrival + (chunks - 1) * weights / again
+    streams = weights / MEMORY_BYTES_PER_SLOT + (chunks - 1) * weights / again
+    spilled = _spilled(layer, tiling, tile, machine) / MEMORY_BYTES_PER_SLOT
+    return chunks * (tiles * (products + transforms) + spilled) + streams
 
 
-def _spilled(layer: Layer, tiling: Tiling, tile: RegisterTile, tiles: int, machine: Machine) -> int:
-    """Return the bytes that a chunk moves beyond the second-level cache."""
-    place = tiling.side**2 * tiles * FLOAT_BYTES
+def _spilled(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine) -> float:
+    """Return the bytes that a chunk moves beyond the second-level cache, half of which it has."""
+    place = tiling.side**2 * tiling.rows * tiling.across * FLOAT_BYTES
     data = place * layer.taps * layer.in_blocks * layer.in_block
     result = place * tile.blocks * layer.out_block
-    if data + result <= machine.l2_bytes // 2:
-        return 0
+    beyond = max(0.0, 1 - machine.l2_bytes / 2 / (data + result))
     panels = layer.out_blocks // tile.blocks
-    return data * (1 + panels) + 2 * result * panels
+    return beyond * (data * (1 + panels) + 2 * result * panels)
 
 
 def _direct_cost(layer: Layer, machine: Machine) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tvm import s_tir
 
+from edgeconv.compiler.compute.winograd import Tiling
 from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
 from edgeconv.compiler.schedules.cpu.common import (
     attach_epilogue,
@@ -27,47 +28,40 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     """Schedule the function around its `winograd` block (`compute.winograd.conv_winograd`)."""
     for name in {"pad", "cut"} & set(block_names(sch)):
         sch.compute_inline(sch.get_sblock(name))
-    chunk, panel = _outputs(sch)
+    tiling = Tiling(*(int(n) for n in sch.get(sch.get_sblock("image")).annotations["tiling"]))
+    chunk, panel = _outputs(sch, tiling)
     by_chunk = extent(sch, chunk) >= MIN_PARALLEL_CHUNKS
     sch.parallel(chunk if by_chunk else panel)
-    _products(sch, panel, machine)
+    _products(sch, panel, tiling.columns, machine)
     step = _transformed_input(sch, chunk)
     if not by_chunk:
         sch.parallel(step)
 
 
-def _shape(sch: s_tir.Schedule, name: str) -> list[int]:
-    """Return the shape of what a block writes."""
-    return [int(size) for size in sch.get(sch.get_sblock(name)).writes[0].source.shape]
-
-
-def _outputs(sch: s_tir.Schedule) -> tuple[object, object]:
+def _outputs(sch: s_tir.Schedule, tiling: Tiling) -> tuple[object, object]:
     """Transform a tile at a time back and finish it; return the loops over chunks and panels."""
-    across, winograd = sch.get_sblock("across"), sch.get_sblock(ANCHOR)
-    *_, rows, _, _, m, _ = _shape(sch, "across")
-    chunks = _shape(sch, "product")[-6]
+    half, winograd = sch.get_sblock("half"), sch.get_sblock(ANCHOR)
     blocks = tile_blocks(sch, sch.get_sblock("product"))
     store = attach_epilogue(sch, ANCHOR)
     batch, block, *planes, y, x, lane = sch.get_loops(store)
     panel, inner_block = sch.split(block, [None, blocks])
-    chunk, row, inner_y = sch.split(y, [None, rows // chunks, m])
-    column, inner_x = sch.split(x, [None, m])
-    around = [batch, *planes, chunk]
+    chunk_y, row, inner_y = sch.split(y, [None, tiling.rows, tiling.m])
+    chunk_x, column, inner_x = sch.split(x, [None, tiling.across, tiling.m])
+    around = [batch, *planes, chunk_y, chunk_x]
     sch.reorder(*around, panel, inner_block, row, column, inner_y, inner_x, lane)
     chunk = sch.fuse(*around)
     sch.compute_at(winograd, column, preserve_unit_loops=True)
-    sch.compute_at(across, column, preserve_unit_loops=True)
-    sch.set_scope(across, 0, "local")
+    sch.compute_at(half, column, preserve_unit_loops=True)
+    sch.set_scope(half, 0, "local")
     outside = len([chunk, panel, inner_block, row, column])
-    for stage in (across, winograd, store):
+    for stage in (half, winograd, store):
         vectorize_unroll(sch, sch.get_loops(stage)[outside:])
     return chunk, panel
 
 
-def _products(sch: s_tir.Schedule, panel: object, machine: Machine) -> None:
+def _products(sch: s_tir.Schedule, panel: object, columns: int, machine: Machine) -> None:
     """Multiply: one matrix product after the other, a register tile at a time."""
     product = sch.get_sblock("product")
-    columns = _shape(sch, "horizontal")[-2]
     reductions = sum(int(axis.iter_type) != 0 for axis in sch.get(product).iter_vars)
     sch.compute_at(product, panel, preserve_unit_loops=True)
     result = sch.cache_write(product, 0, "local")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import prod, sqrt
 
 import tvm
 
@@ -16,9 +16,11 @@ from edgeconv.compiler.passes.rewriting import shape_of
 from edgeconv.compiler.schedules.machine import MIN_BLOCK
 from edgeconv.compiler.schedules.winograd import Layer, choose
 
-# Tolerances give a sum of n products sqrt(n) roundings, a transform-domain sum is 9 times shorter:
-# errors grow with its root, and so this much more of them stays within the tolerance.
+# Tolerances give a sum of n products sqrt(n) roundings, and sums in the transform domain are 9
+# times shorter: that much, and the distance of sums from their tolerance, is left to amplification.
 MAX_AMPLIFICATION = 12.0
+# The transforms round as often as sums of so many products more.
+TRANSFORM_TERMS = 8
 
 
 def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
@@ -29,7 +31,8 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
     if conv.groups > 1 and conv.weight_shape[1] % shape_of(data)[-1]:
         return None
     layer = _layer(forms, conv, shape_of(data))
-    sizes = [m for m in POINTS if amplification(conv.weight, m) <= MAX_AMPLIFICATION]
+    limit = MAX_AMPLIFICATION / sqrt(1 + TRANSFORM_TERMS / layer.depth)
+    sizes = [m for m in POINTS if amplification(conv.weight, m) <= limit]
     chosen = choose(layer, sizes, forms.machine)
     if chosen is None:
         return None
