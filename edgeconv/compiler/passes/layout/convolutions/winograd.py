@@ -13,7 +13,7 @@ from edgeconv.compiler.passes.conv_call import Convolution
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.packing import pack_conv_weight
 from edgeconv.compiler.passes.rewriting import shape_of
-from edgeconv.compiler.schedules.machine import MIN_BLOCK
+from edgeconv.compiler.schedules.machine import channel_block
 from edgeconv.compiler.schedules.winograd import Layer, choose
 
 # Tolerances give a sum of n products sqrt(n) roundings, and sums in the transform domain are 9
@@ -56,7 +56,7 @@ def _fits(forms: Forms, conv: Convolution) -> bool:
         and window.stride[-2:] == window.dilation[-2:] == (1, 1)
         and str(conv.data.ty.dtype) == "float32"
         and conv.weight_shape[1] >= forms.machine.lanes
-        and conv.out_block(forms.machine) >= MIN_BLOCK
+        and conv.out_block(forms.machine) == channel_block(conv.out_channels, forms.machine)
     )
 
 
