@@ -19,6 +19,7 @@ from tvm.s_tir import transform as s_tir_transform
 from tvm.tirx import transform as tirx_transform
 
 from edgeconv.compiler.codegen.extrema import propagate_nan
+from edgeconv.compiler.codegen.functions import inline_functions
 from edgeconv.compiler.codegen.prefetch import prefetch_streams
 from edgeconv.compiler.codegen.shuffles import shuffle_loads
 from edgeconv.compiler.schedules.machine import MAX_ACCUMULATOR_BYTES, round_up
@@ -174,7 +175,7 @@ def compile_kernel(scheduled: tvm.IRModule, symbol: str, llvm: Llvm, *, listing:
     target = llvm_target(llvm)
     function = scheduled["main"].with_attr("global_symbol", symbol).with_attr("target", target)
     function = function.with_attr("tirx.noalias", True)
-    module = _lowering()(tvm.IRModule({symbol: function}))
+    module = _lowering()(tvm.IRModule({symbol: inline_functions(function)}))
     function = shuffle_loads(propagate_nan(module[symbol], llvm.triple))
     function = prefetch_streams(function)
     allocations = _Allocations()
