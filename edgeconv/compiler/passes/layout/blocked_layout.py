@@ -24,6 +24,7 @@ from edgeconv.compiler.passes.layout.following import concat, elementwise, resha
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.layout.matmul import matmul
 from edgeconv.compiler.passes.layout.pooling import average_pooling, global_pooling, max_pooling
+from edgeconv.compiler.passes.layout.softmax import softmax
 from edgeconv.compiler.passes.rewriting import (
     bindings_of,
     op_name,
@@ -44,6 +45,7 @@ RULES: dict[str, Rule] = {
     "relax.call_tir": deformable.columns,
     "relax.mean": global_pooling,
     "relax.matmul": matmul,
+    "relax.nn.softmax": softmax,
     "relax.concat": concat,
     "relax.reshape": reshape,
     **dict.fromkeys(ELEMENTWISE, elementwise),

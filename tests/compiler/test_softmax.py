@@ -1,0 +1,78 @@
+"""Softmax over any axis, against double precision, and exponential functions over their range."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper
+from onnx_graphs import compile_model, graph_model, run_model
+
+from edgeconv.devices import open_session
+
+NAN, INF = math.nan, math.inf
+SPECIAL = [NAN, INF, -INF, 0.0, 1e-30, -1e-30, 1e30, -1e30, 88.7, 88.8, -87.0, -100.0]
+
+
+@settings(max_examples=8, deadline=None)
+@given(shape=st.lists(st.integers(1, 37), min_size=1, max_size=3), data=st.data())
+def test_softmax_over_any_axis(shape: list[int], data: st.DataObject) -> None:
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    x = np.random.default_rng(len(shape)).standard_normal(shape, np.float32) * 5
+    model = graph_model([helper.make_node("Softmax", ["x"], ["y"], axis=axis)], {"x": x}, ["y"])
+    powers = np.exp((x - x.max(axis, keepdims=True)).astype(np.float64))
+    want = powers / powers.sum(axis, keepdims=True)
+    np.testing.assert_allclose(run_model(model, {"x": x})["y"], want, rtol=1e-6, atol=1e-30)
+
+
+# Digits that are lost, in units of the last place of single precision, and the exact function.
+FUNCTIONS = {
+    "Exp": (1.0, math.exp, 87.0),
+    "Tanh": (1.5, math.tanh, 10.0),
+    "Erf": (1.5, math.erf, 5.0),
+    "Sigmoid": (3.0, lambda x: 1 / (1 + math.exp(-x)), 80.0),
+}
+
+
+def functions() -> tuple[object, dict[str, np.ndarray]]:
+    """One model with every function on values over its range, and on special ones."""
+    inputs = {"special": np.array(SPECIAL, np.float32)}
+    nodes = []
+    for op, (_, _, reach) in FUNCTIONS.items():
+        small = np.float32(10.0) ** np.linspace(-30, 0, 301, dtype=np.float32)
+        wide = np.linspace(-reach, reach, 4099, dtype=np.float32)
+        inputs[op.lower()] = np.concatenate([wide, small, -small])
+        nodes.append(helper.make_node(op, [op.lower()], [f"{op}_y"]))
+        nodes.append(helper.make_node(op, ["special"], [f"{op}_special"]))
+    outputs = [node.output[0] for node in nodes]
+    return graph_model(nodes, inputs, outputs), inputs
+
+
+def check(got: dict[str, np.ndarray], inputs: dict[str, np.ndarray]) -> None:
+    for op, (units, exact, _) in FUNCTIONS.items():
+        want = np.array([exact(x) for x in inputs[op.lower()].astype(np.float64)])
+        error = np.abs(got[f"{op}_y"] - want) / np.spacing(np.abs(want).astype(np.float32))
+        assert error.max() <= units, f"{op}: {error.max():.2f} units in the last place"
+    limits = {"Exp": (INF, 0), "Tanh": (1, -1), "Erf": (1, -1), "Sigmoid": (1, 0)}
+    for op, (high, low) in limits.items():
+        special = got[f"{op}_special"]
+        np.testing.assert_array_equal(special[:3], np.array([NAN, high, low], np.float32), op)
+        np.testing.assert_array_equal(special[6:8], np.array([high, low], np.float32), op)
+    # Beyond 88.72 there is no number; what is left below -87.3 has fewer digits.
+    assert np.isfinite(got["Exp_special"][8])
+    assert np.isposinf(got["Exp_special"][9])
+    assert 0 <= got["Exp_special"][11] <= 1e-43
+
+
+def test_functions_on_this_machine() -> None:
+    model, inputs = functions()
+    check(run_model(model, inputs), inputs)
+
+
+@pytest.mark.parametrize("target", ["rasp4", "rasp2"])
+def test_functions_under_emulation(target: str) -> None:
+    model, inputs = functions()
+    check(open_session(compile_model(model, inputs, target), None).run(inputs), inputs)
