@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 from tvm import s_tir
 
 from edgeconv.compiler.schedules.cpu.common import extent, vectorize_unroll
-from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, largest_divisor
+from edgeconv.compiler.schedules.machine import Machine, largest_divisor
 
 # Reduction steps unrolled in the inner loop.
 UNROLL = 4
@@ -25,6 +24,7 @@ def accumulate(
     tile: Sequence[object],
     machine: Machine,
     streams: bool = False,
+    start: object | None = None,
 ) -> None:
     """Order and unroll the loops inside a tile: taps, channels, then the accumulators.
 
@@ -36,6 +36,7 @@ def accumulate(
         tile: loops over columns, blocks and lanes.
         machine: for which core.
         streams: whether to ask for weights ahead, which are read front to back.
+        start: loop before which the sums start, where that is outside of the tile's own loops.
     """
     steps = largest_divisor(extent(sch, channel), UNROLL)
     if taps and in_block(sch, block) == 1 and extent(sch, taps[-1]) > steps:
@@ -50,21 +51,14 @@ def accumulate(
     vectorize_unroll(sch, [inner, *tile])
     if streams:
         sch.annotate(outer, STREAM, str(sch.get(block).reads[1].source.name))
-    depth = len(sch.get_loops(block)) - len(taps) - len(tile) - 2
-    init = sch.decompose_reduction(block, [*taps, outer][0])
-    vectorize_unroll(sch, sch.get_loops(init)[depth:])
+    init = sch.decompose_reduction(block, start or [*taps, outer][0])
+    vectorize_unroll(sch, sch.get_loops(init)[-len(tile) :])
 
 
 def tile_blocks(sch: s_tir.Schedule, block: object) -> int:
     """Return how many channel blocks the packed weights hold side by side."""
     weight = sch.get(block).reads[1].source
     return int(weight.shape[-2])
-
-
-def weight_bytes(sch: s_tir.Schedule, block: object) -> int:
-    """Return the size of the packed weights of one tile."""
-    weight = sch.get(block).reads[1].source
-    return prod(int(size) for size in weight.shape[1:]) * FLOAT_BYTES
 
 
 def in_block(sch: s_tir.Schedule, block: object) -> int:

@@ -1,38 +1,132 @@
-"""Blocking for caches: how much input stays while the weights pass by."""
+"""Blocking for caches: what of a matrix product stays near while the rest passes by.
+
+The loops around register tiles are those of Goto and van de Geijn, "Anatomy of High-Performance
+Matrix Multiplication" (2008), without copies of the operands.
+"""
 
 from __future__ import annotations
 
-from edgeconv.compiler.schedules.machine import Machine
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
 
-# What a line from memory costs, in lines from the second-level cache.
-MEMORY_COST = 8
+from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine
+
+LINE_BYTES = 64
+# Issue slots that a line from the second-level cache costs. ARM: fitted to published times of the
+# Raspberry Pi 4. Large x86 cores fetch ahead and hide it.
+NEAR_LINE_COST = 18.0
+HIDDEN_LINE_COST = 0.1
+# And a line from memory.
+FAR_LINE_COST = 30.0
+# Issue slots around the inner loop of a tile.
+TILE_COST = 16
+# As many tasks as keep the cores of a board busy to the end.
+TASKS = 8
 
 
-def chunk_length(
-    steps: int, step_bytes: int, *, panels: int, panel_bytes: int, machine: Machine
-) -> int:
-    """Return how many steps of input to take at a time: a divisor of `steps`.
+@dataclass(frozen=True)
+class Tiles:
+    """A matrix product in register tiles.
 
-    Every chunk meets every panel of weights; the fewest bytes into the first-level cache win. Half
-    of a cache counts, since both operands and the output pass through it.
+    Attributes:
+        steps: tiles of input.
+        panels: tiles of weights.
+        depth: length of the sums.
+        columns: input vectors of a tile.
+        rows: weight vectors of a tile.
+    """
+
+    steps: int
+    panels: int
+    depth: int
+    columns: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """A task's `steps` of input and `panels` of weights, and the `depth` that it takes at a time.
+
+    Where that is less than the whole depth, sums wait in memory between the runs.
+    """
+
+    steps: int
+    panels: int
+    depth: int
+
+
+def choose_blocking(tiles: Tiles, granule: int, machine: Machine) -> Blocking:
+    """Choose the blocking that costs the fewest issue slots beside the arithmetic.
+
+    In each run of a task, every panel of weights meets every step of input.
 
     Args:
-        steps: tiles of input.
-        step_bytes: what one of them reads.
-        panels: tiles of weights.
-        panel_bytes: what one of them reads.
+        tiles: the product.
+        granule: what the depth of a run must be a multiple of, unless there is only one run.
         machine: for which core.
     """
-    near, far = machine.l1_bytes // 2, machine.l2_bytes // 2
-    weights = panels * panel_bytes
+    candidates = (
+        Blocking(steps, panels, depth)
+        for steps, panels, depth in product(
+            _divisors(tiles.steps), _divisors(tiles.panels), _divisors(tiles.depth)
+        )
+        if depth % granule == 0 or depth == tiles.depth
+    )
+    return min(
+        candidates,
+        key=lambda blocking: (
+            round(_cost(tiles, blocking, machine), 6),
+            -blocking.depth,
+            -blocking.steps,
+            -blocking.panels,
+        ),
+    )
 
-    def traffic(length: int) -> float:
-        chunk = length * step_bytes
-        refill = 1 if weights + step_bytes <= near else steps // length
-        weight_cost = weights * (1 if weights <= far else MEMORY_COST)
-        reread = 1 if chunk + panel_bytes <= near else panels
-        input_cost = steps * step_bytes * (1 if chunk <= far else MEMORY_COST)
-        return refill * weight_cost + reread * input_cost
 
-    lengths = [length for length in range(1, steps + 1) if steps % length == 0]
-    return min(lengths, key=lambda length: (traffic(length), -length))
+def _cost(tiles: Tiles, blocking: Blocking, machine: Machine) -> float:
+    chunks, groups = tiles.steps // blocking.steps, tiles.panels // blocking.panels
+    runs = tiles.depth // blocking.depth
+    count = tiles.steps * tiles.panels * runs
+    slots = count * TILE_COST + _traffic(tiles, blocking, machine)
+    if runs > 1:
+        # Each run loads and stores the sums, two at a time.
+        slots += count * tiles.columns * tiles.rows / machine.lanes
+    tasks = chunks * groups
+    return slots * (TASKS / tasks if tasks < TASKS else 1)
+
+
+def _traffic(tiles: Tiles, blocking: Blocking, machine: Machine) -> float:
+    """Return the issue slots lost to lines that come into the first-level cache.
+
+    Half of a cache counts: operands and results share it, and it has few ways.
+    """
+    near = machine.l1_bytes // 2
+    chunks, groups = tiles.steps // blocking.steps, tiles.panels // blocking.panels
+    column, row = tiles.columns * FLOAT_BYTES, tiles.rows * FLOAT_BYTES
+    inputs, weights = tiles.steps * tiles.depth * column, tiles.panels * tiles.depth * row
+    slab, panel = blocking.steps * blocking.depth * column, blocking.depth * row
+    if weights + tiles.depth * column <= near:
+        weight_reads = 1
+    else:
+        weight_reads = chunks * (1 if panel + blocking.depth * column <= near else blocking.steps)
+    input_reads = groups * (1 if slab + panel <= near else blocking.panels)
+    slots = weights * weight_reads * _byte_cost(weights, machine)
+    slots += inputs * input_reads * _byte_cost(slab, machine)
+    runs = tiles.depth // blocking.depth
+    if runs > 1:
+        waiting = blocking.steps * blocking.panels * tiles.columns * row
+        passes = 1 if waiting + panel <= near else 2 * runs
+        slots += chunks * groups * waiting * passes * _byte_cost(waiting, machine)
+    return slots
+
+
+def _byte_cost(reach: int, machine: Machine) -> float:
+    """Return the issue slots per byte of an operand of which `reach` bytes are read in turn."""
+    if reach > machine.l2_bytes // 2:
+        return FAR_LINE_COST / LINE_BYTES
+    return (NEAR_LINE_COST if machine.lane_fma else HIDDEN_LINE_COST) / LINE_BYTES
+
+
+def _divisors(value: int) -> Iterator[int]:
+    return (d for d in range(1, value + 1) if value % d == 0)

@@ -1,19 +1,15 @@
 """Pointwise convolution: a matrix product of packed weights and all pixels in one row.
 
-Pixels are taken in chunks that stay in the first-level cache while the weights pass by.
+A task takes a chunk of pixels and a group of weight panels; where the channels are many, it takes
+a run of them at a time (`blocking.py`).
 """
 
 from __future__ import annotations
 
 from tvm import s_tir
 
-from edgeconv.compiler.schedules.cpu.accumulate import (
-    accumulate,
-    in_block,
-    tile_blocks,
-    weight_bytes,
-)
-from edgeconv.compiler.schedules.cpu.blocking import chunk_length
+from edgeconv.compiler.schedules.cpu.accumulate import accumulate, in_block, tile_blocks
+from edgeconv.compiler.schedules.cpu.blocking import Tiles, choose_blocking
 from edgeconv.compiler.schedules.cpu.common import (
     attach_epilogue,
     extent,
@@ -22,9 +18,11 @@ from edgeconv.compiler.schedules.cpu.common import (
     total_work,
     vectorize_unroll,
 )
-from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, register_tile
+from edgeconv.compiler.schedules.machine import Machine, register_tile
 
 ANCHOR = "pointwise"
+# Blocks of input channels in a run, at least: shorter inner loops are not worth their start.
+RUN_BLOCKS = 4
 
 
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
@@ -37,21 +35,52 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         pixels, [blocks], machine, block=lanes, in_block=in_block(sch, product), whole=True
     )
     store = attach_epilogue(sch, ANCHOR)
-
     image_in_one_row(sch, store)
+
     batch, block, pixel, lane, channel = sch.get_loops(product)
     panel, inner_block = sch.split(block, [None, blocks])
-    length = chunk_length(
-        pixels // tile.columns,
-        tile.columns * channels * FLOAT_BYTES,
+    tiles = Tiles(
+        steps=pixels // tile.columns,
         panels=extent(sch, panel),
-        panel_bytes=weight_bytes(sch, product),
-        machine=machine,
+        depth=channels,
+        columns=tile.columns,
+        rows=blocks * lanes,
     )
-    chunk, step, column = sch.split(pixel, [None, length, tile.columns])
+    blocking = choose_blocking(tiles, RUN_BLOCKS * in_block(sch, product), machine)
+    chunk, step, column = sch.split(pixel, [None, blocking.steps, tile.columns])
+    group, panel = sch.split(panel, [None, blocking.panels])
+    # Tasks in a row share the larger operand.
+    shared = [group, chunk] if tiles.panels * tiles.rows > pixels else [chunk, group]
     inner = [column, inner_block, lane]
-    sch.reorder(batch, chunk, panel, step, channel, *inner)
-    tile_loop = parallelise(sch, [batch, chunk, panel, step], work)
-    sch.reverse_compute_at(store, tile_loop, preserve_unit_loops=True)
-    vectorize_unroll(sch, sch.get_loops(store)[1:])
-    accumulate(sch, product, taps=[], channel=channel, tile=inner, machine=machine)
+    runs = []
+    if blocking.depth < channels:
+        run, channel = sch.split(channel, [None, blocking.depth])
+        runs = [run]
+    sch.reorder(batch, *shared, *runs, panel, step, channel, *inner)
+    task = parallelise(sch, [batch, *shared], work)
+    if runs:
+        # The sums wait between runs in memory of the task's own.
+        sch.set_scope(product, 0, "global")
+        sch.reverse_compute_at(store, task, preserve_unit_loops=True)
+        _in_tiles(sch, store, blocks, tile.columns)
+    else:
+        sch.reverse_compute_at(store, step, preserve_unit_loops=True)
+        vectorize_unroll(sch, sch.get_loops(store)[-len(inner) :])
+    accumulate(
+        sch,
+        product,
+        taps=[],
+        channel=channel,
+        tile=inner,
+        machine=machine,
+        start=runs[0] if runs else None,
+    )
+
+
+def _in_tiles(sch: s_tir.Schedule, store: object, blocks: int, columns: int) -> None:
+    """Let the block that writes a task's results run over register tiles."""
+    block, pixel, lane = sch.get_loops(store)[-3:]
+    panel, block = sch.split(block, [None, blocks])
+    step, pixel = sch.split(pixel, [None, columns])
+    sch.reorder(panel, step, block, pixel, lane)
+    vectorize_unroll(sch, [block, pixel, lane])
