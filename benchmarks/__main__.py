@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import peers, prepare
+from benchmarks.case import Case
 from benchmarks.compare import OURS, compare, converted
 from benchmarks.environments import is_set_up
 from benchmarks.machine import description, peak_gflops
@@ -32,16 +34,9 @@ def main() -> None:
     )
     if not sources:
         sys.exit(f"nothing fits --only {options.only!r}")
-    cases = []
-    for source in sources:
-        _say(f"preparing {source}")
-        cases.append(prepare.prepare(source, cold=options.cold))
-        for name in names:
-            _, measured = converted(cases[-1], name)
-            if measured.status != "ok":
-                _say(f"  {name}: {' '.join(measured.reason.split())[:200]}")
-    if options.prepare:
-        return
+    cases, failures = _prepare(sources, names, cold=options.cold)
+    if options.prepare or not cases:
+        sys.exit("\n".join(failures) or None)
     peaks = {threads: peak_gflops(prepare.BUILD, threads) for threads in options.threads}
     comparisons = []
     for case in cases:
@@ -60,6 +55,28 @@ def main() -> None:
     if options.markdown is not None:
         rewrite(options.markdown, "host", report.tables(markdown_table))
     _say(f"everything that was measured: {options.json}")
+    sys.exit("\n".join(failures) or None)
+
+
+def _prepare(
+    sources: Sequence[str], names: Sequence[str], *, cold: bool
+) -> tuple[list[Case], list[str]]:
+    """Compile and convert; return the cases, and why others could not be compiled."""
+    cases, failures = [], []
+    for source in sources:
+        _say(f"preparing {source}")
+        try:
+            case = prepare.prepare(source, cold=cold)
+        except RuntimeError as error:
+            failures.append(str(error))
+            _say(str(error))
+            continue
+        cases.append(case)
+        for name in names:
+            _, measured = converted(case, name)
+            if measured.status != "ok":
+                _say(f"  {name}: {' '.join(measured.reason.split())[:200]}")
+    return cases, failures
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,6 +22,7 @@ from edgeconv.bench import Times, summarise
 OURS = "edgeconv"
 ROUNDS = 5
 _MIN_ROUNDS = 2
+_VERY_SLOW = 3.0  # times of the time for a peer
 _MAX_RUNS = 300  # in one turn
 _WRONG = 1e-3
 """A larger error, relative to the largest output, is wrong in fp32 with any fast algorithm."""
@@ -169,15 +170,16 @@ def _take_turns(running: dict[str, Process], found: dict[str, Measured], seconds
                 if round_ < 0:  # warm-up, and a first idea of the duration
                     runs = process.ask(_RUN_S, do="run", count=1)["ms"]
                     plans[name] = plan(runs[0] / 1e3, seconds)
+                    times[name] += runs if plans[name][0] == 0 else []
                 else:
                     times[name] += _turn(process, plans[name][1])
             except PeerError as error:
                 found[name].status, found[name].reason = "failed", str(error)
     for name, process in running.items():
         if found[name].status != "failed":
+            found[name].peak_bytes = process.ask(_RUN_S, do="memory")["peak_bytes"]
             found[name].times = summarise(times[name])
             found[name].runs = len(times[name])
-            found[name].peak_bytes = process.ask(_RUN_S, do="memory")["peak_bytes"]
 
 
 def _turn(process: Process, count: int) -> list[float]:
@@ -191,11 +193,18 @@ def _turn(process: Process, count: int) -> list[float]:
 def plan(run_s: float, seconds: float) -> tuple[int, int]:
     """Return rounds and runs in each, so that a peer takes about `seconds`; slow ones take longer.
 
+    No rounds: a single run takes so long that the first one, after the one whose outputs were
+    compared, has to do.
+
     >>> plan(0.01, 1.0)
     (5, 20)
     >>> plan(2.0, 1.0)
     (2, 1)
+    >>> plan(9.0, 1.0)
+    (0, 1)
     """
+    if run_s > _VERY_SLOW * seconds:
+        return 0, 1
     runs = int(seconds / ROUNDS / run_s)
     if runs >= 1:
         return ROUNDS, min(runs, _MAX_RUNS)
