@@ -88,6 +88,7 @@ def reference(case: Case, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) ->
 
 
 AWKWARD = [
+    Case(2, 40, 48, 1, (5, 5), (2, 2), (1, 1), (1, 1), (0,) * 4, True),
     Case(1, 3, 8, 1, (9, 13), (3, 3), (2, 2), (1, 1), (0, 1, 1, 2), True, "Relu"),
     Case(2, 17, 19, 1, (7, 5), (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), True),
     Case(1, 18, 18, 18, (11, 10), (5, 5), (2, 1), (1, 2), (2, 4, 1, 3), False, "Relu"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from edgeconv.target import Target
 
@@ -17,7 +18,10 @@ LOAD_COST = 0.5
 # What the caches deliver in one issue slot.
 L1_BYTES_PER_SLOT = 64
 L2_BYTES_PER_SLOT = 16
+# What memory delivers.
+MEMORY_BYTES_PER_SLOT = 2.0
 MAX_COLUMNS = 28
+FEW_PIXELS = 128
 MIN_BLOCK = 4
 MAX_TILE_BLOCKS = 8
 
@@ -66,7 +70,7 @@ def channel_block(channels: int, machine: Machine) -> int:
 
 @dataclass(frozen=True)
 class RegisterTile:
-    """Output `columns` by `blocks` channel blocks, held in accumulators.
+    """Output `columns` of `rows` by `blocks` channel blocks, held in accumulators.
 
     `cost` is in issue slots per reduction step and useful output block.
     """
@@ -74,6 +78,7 @@ class RegisterTile:
     columns: int
     blocks: int
     cost: float
+    rows: int = 1
 
 
 def _fits(columns: int, vectors: int, machine: Machine) -> bool:
@@ -82,17 +87,23 @@ def _fits(columns: int, vectors: int, machine: Machine) -> bool:
     return accumulators + inputs + vectors + 1 <= machine.registers
 
 
-def _cost(columns: int, vectors: int, in_block: int, machine: Machine, weight_bytes: int) -> float:
-    """Issue slots of one reduction step, relative to the outputs that it feeds.
-
-    Every tile of columns reads `weight_bytes` again.
-    """
+def _cost(columns: int, vectors: int, in_block: int, machine: Machine, weight_load: float) -> float:
+    """Issue slots of one reduction step, relative to the outputs that it feeds."""
     per_load = machine.lanes if machine.lane_fma and in_block > 1 else 1
-    near = weight_bytes <= machine.l1_bytes // 2
-    rate = L1_BYTES_PER_SLOT if near else L2_BYTES_PER_SLOT
-    weight_load = max(LOAD_COST, machine.lanes * FLOAT_BYTES / rate)
     loads = vectors * weight_load + columns / per_load * LOAD_COST
     return max(columns * vectors, FMA_LATENCY_SLOTS) + loads
+
+
+def _weight_load(panel_bytes: int, tiles: int, machine: Machine) -> float:
+    """Issue slots that a vector of weights takes to arrive for each of `tiles` that meet a panel.
+
+    The first finds the panel in memory, where `tiles` is not 0, the others in a cache.
+    """
+    near = panel_bytes <= machine.l1_bytes // 2
+    rate = L1_BYTES_PER_SLOT if near else L2_BYTES_PER_SLOT
+    vector = machine.lanes * FLOAT_BYTES
+    first = vector / MEMORY_BYTES_PER_SLOT / tiles if tiles else 0
+    return first + max(LOAD_COST, vector / rate)
 
 
 def register_tile(
@@ -103,6 +114,7 @@ def register_tile(
     block: int,
     in_block: int,
     depth: int = 0,
+    height: int = 0,
     whole: bool = False,
 ) -> RegisterTile:
     """Choose the tile for an output of `width` columns.
@@ -117,26 +129,57 @@ def register_tile(
         block: channels of a block of the output.
         in_block: channels of a block of the input; single ones are loaded one by one.
         depth: steps of the reduction, whose weights every tile reads; 0 where they stay near.
+        height: rows that meet the same weights, fresh from memory, of which a tile may take several
+            whole ones; 0 where each row is by itself.
         whole: whether tiles may not reach beyond `width`.
     """
     per_block = -(-block // machine.lanes)
+
+    def cost(rows: int, columns: int, count: int) -> float:
+        across = -(-width // columns)
+        panel = depth * count * block * FLOAT_BYTES
+        load = _weight_load(panel, across * height // rows, machine)
+        step = _cost(rows * columns, count * per_block, in_block, machine, load)
+        return across * step / (rows * width * count)
+
     tiles = (
-        RegisterTile(
-            columns,
-            count,
-            -(-width // columns)
-            * _cost(
-                columns, count * per_block, in_block, machine, depth * count * block * FLOAT_BYTES
-            )
-            / (width * count),
-        )
+        RegisterTile(columns, count, cost(rows, columns, count), rows)
         for count in counts
         for columns in range(1, min(width, MAX_COLUMNS) + 1)
-        if columns * count * block * FLOAT_BYTES <= MAX_ACCUMULATOR_BYTES
-        and (_fits(columns, count * per_block, machine) or columns == count == 1)
+        for rows in range(1, (MAX_COLUMNS // width if columns == width and height else 1) + 1)
+        if height % rows == 0
+        and rows * columns * count * block * FLOAT_BYTES <= MAX_ACCUMULATOR_BYTES
+        and (_fits(rows * columns, count * per_block, machine) or rows * columns * count == 1)
         and not (whole and width % columns)
     )
-    return min(tiles, key=lambda tile: (round(tile.cost, 9), tile.blocks, tile.columns))
+    return min(tiles, key=lambda tile: (round(tile.cost, 9), tile.blocks, tile.columns, tile.rows))
+
+
+def few_pixels(size: Sequence[int]) -> bool:
+    """Whether an image of that shape is so small that its layer waits for weights from memory."""
+    return prod(size[-2:]) <= FEW_PIXELS
+
+
+def image_tile(
+    size: Sequence[int],
+    counts: Iterable[int],
+    machine: Machine,
+    *,
+    block: int,
+    in_block: int,
+    depth: int,
+) -> RegisterTile:
+    """Choose the tile for an output of spatial shape `size`; otherwise as `register_tile`."""
+    few = few_pixels(size)
+    return register_tile(
+        size[-1],
+        counts,
+        machine,
+        block=block,
+        in_block=in_block,
+        depth=depth if few else 0,
+        height=prod(size[-2:-1]) if few else 0,
+    )
 
 
 def grouped_columns(width: int, taps: int, machine: Machine) -> int:

@@ -13,14 +13,13 @@ from edgeconv.compiler.compute.winograd import Tiling
 from edgeconv.compiler.schedules.machine import (
     FLOAT_BYTES,
     L2_BYTES_PER_SLOT,
+    MEMORY_BYTES_PER_SLOT,
     Machine,
     RegisterTile,
     register_tile,
     tile_counts,
 )
 
-# What memory delivers in a slot; weights come from there once in a run.
-MEMORY_BYTES_PER_SLOT = 2.0
 # Load, arithmetic and store of one vector in the transform of one row or column of a tile.
 TRANSFORM_SLOTS = 6
 # Into how many parts the rows of wide images are cut at most.

@@ -33,7 +33,7 @@ def accumulate(
         block: the reduction, whose operands are (data, weight).
         taps: loops over the kernel.
         channel: loop over the input channels.
-        tile: loops over columns, blocks and lanes.
+        tile: loops over rows where it has several, columns, blocks and lanes.
         machine: for which core.
         streams: whether to ask for weights ahead, which are read front to back.
         start: loop before which the sums start, where that is outside of the tile's own loops.
@@ -47,7 +47,7 @@ def accumulate(
         outer, inner = sch.split(channel, [None, steps])
     sch.reorder(*taps, outer, inner, *tile)
     if machine.lane_fma and steps == in_block(sch, block) == machine.lanes:
-        _load_vectors(sch, block, outer)
+        _load_vectors(sch, block, outer, len(tile))
     vectorize_unroll(sch, [inner, *tile])
     if streams:
         sch.annotate(outer, STREAM, str(sch.get(block).reads[1].source.name))
@@ -66,9 +66,9 @@ def in_block(sch: s_tir.Schedule, block: object) -> int:
     return int(sch.get(block).reads[0].source.shape[-1])
 
 
-def _load_vectors(sch: s_tir.Schedule, block: object, loop: object) -> None:
+def _load_vectors(sch: s_tir.Schedule, block: object, loop: object, tile_axes: int) -> None:
     """Load each column's channels as one vector, whose lanes the FMAs pick."""
     vectors = sch.cache_read(block, 0, "local")
     sch.compute_at(vectors, loop, preserve_unit_loops=True)
-    around = len(sch.get_loops(block)) - 4
+    around = len(sch.get_loops(block)) - tile_axes - 1
     vectorize_unroll(sch, sch.get_loops(vectors)[around:])

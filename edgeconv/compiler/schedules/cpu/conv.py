@@ -1,4 +1,4 @@
-"""Direct convolution on blocked data: a register tile of columns by channel blocks.
+"""Direct convolution on blocked data: a register tile of columns (of rows) by channel blocks.
 
 The tile's accumulators stay in registers over the whole reduction; the innermost loop feeds them
 with one packed weight vector per block and one input value per column.
@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from tvm import s_tir
 
-from edgeconv.compiler.schedules.cpu.accumulate import accumulate, in_block, tile_blocks
+from edgeconv.compiler.schedules.cpu.accumulate import (
+    accumulate,
+    in_block,
+    tile_blocks,
+    weight_bytes,
+)
 from edgeconv.compiler.schedules.cpu.common import (
     attach_epilogue,
     extent,
@@ -16,32 +21,49 @@ from edgeconv.compiler.schedules.cpu.common import (
     total_work,
     vectorize_unroll,
 )
-from edgeconv.compiler.schedules.machine import Machine, register_tile
+from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, few_pixels, image_tile
 
 ANCHOR = "conv"
 
 
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     """Schedule the function around its `conv` block (`compute.conv.conv_blocked`)."""
-    crop = sch.get_loops(sch.get_sblock("crop"))
-    width, block = extent(sch, crop[-2]), extent(sch, crop[-1])
+    crop = [extent(sch, loop) for loop in sch.get_loops(sch.get_sblock("crop"))]
+    _, _, *size, block = crop
+    rank = len(size)
     conv = sch.get_sblock(ANCHOR)
-    tile = register_tile(
-        width, [tile_blocks(sch, conv)], machine, block=block, in_block=in_block(sch, conv)
+    blocks = tile_blocks(sch, conv)
+    tile = image_tile(
+        size,
+        [blocks],
+        machine,
+        block=block,
+        in_block=in_block(sch, conv),
+        depth=weight_bytes(sch, conv) // (blocks * block * FLOAT_BYTES),
     )
     store = attach_epilogue(sch, ANCHOR)
     conv = sch.get_sblock(ANCHOR)
     work = total_work(sch, conv)
-    rank = len(crop) - 3
     batch, outer, *axes = sch.get_loops(conv)
     *rows, column, lane = axes[: rank + 1]
     *taps, channel = axes[rank + 1 :]
     outer_blocks, inner_blocks = sch.split(outer, [None, tile.blocks])
     outer_columns, inner_columns = sch.split(column, [None, tile.columns])
-    tiles = [batch, outer_blocks, *rows, outer_columns]
     inner = [inner_columns, inner_blocks, lane]
+    if tile.rows > 1:
+        rows[-1], inner_rows = sch.split(rows[-1], [None, tile.rows])
+        inner = [inner_rows, *inner]
+    tiles = [batch, outer_blocks, *rows, outer_columns]
     sch.reorder(*tiles, *taps, channel, *inner)
     tile_loop = parallelise(sch, tiles, work)
     sch.reverse_compute_at(store, tile_loop, preserve_unit_loops=True)
     vectorize_unroll(sch, sch.get_loops(store)[1:])
-    accumulate(sch, conv, taps=taps, channel=channel, tile=inner, machine=machine)
+    accumulate(
+        sch,
+        conv,
+        taps=taps,
+        channel=channel,
+        tile=inner,
+        machine=machine,
+        streams=few_pixels(size),
+    )

@@ -15,6 +15,7 @@ from edgeconv.compiler.passes.layout.convolutions import (
     depthwise,
     direct,
     grouped,
+    pixel,
     plain,
     pointwise,
     winograd,
@@ -53,6 +54,10 @@ def transposed_convolution(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> b
     transposed = read_transposed(call, shape_of(var))
     tables = forms.tables
     tables.macs[var.name] = transposed.macs
+    from_pixel = pixel.spread(forms, var.name, transposed)
+    if from_pixel is not None:
+        forms.emit(var, *from_pixel)
+        return True
     phases = transposed.phases()
     if not phases:
         forms.emit(var, relax.op.zeros(shape_of(var), str(var.ty.dtype)))

@@ -10,7 +10,7 @@ from edgeconv.compiler.compute.conv import conv_blocked
 from edgeconv.compiler.passes.conv_call import Convolution
 from edgeconv.compiler.passes.layout.convolutions.operands import (
     blocked_input,
-    choose_tile,
+    choose_image_tile,
     padded_input,
 )
 from edgeconv.compiler.passes.layout.convolutions.weights import packed_weight
@@ -24,7 +24,7 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
     if conv.out_block(forms.machine) < MIN_BLOCK:
         return None
     data = blocked_input(forms, conv)
-    block, tile = choose_tile(forms, conv, data, conv.size[-1])
+    block, tile = choose_image_tile(forms, conv, data)
     columns = round_up(conv.size[-1], tile.columns)
     data = padded_input(forms, name, data, conv.window, columns)
     pack = partial(pack_conv_weight, block=block, tile=tile.blocks)

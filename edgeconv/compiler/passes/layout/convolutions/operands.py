@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from tvm import relax
 
 from edgeconv.compiler.compute.layout import pad_spatial
@@ -12,9 +14,26 @@ from edgeconv.compiler.passes.rewriting import shape_of
 from edgeconv.compiler.schedules.cpu import padding
 from edgeconv.compiler.schedules.machine import (
     RegisterTile,
+    image_tile,
     register_tile,
     tile_counts,
 )
+
+
+def choose_image_tile(
+    forms: Forms, conv: Convolution, data: relax.Expr
+) -> tuple[int, RegisterTile]:
+    """Return the output's block and the register tile for rows of an image."""
+    block = conv.out_block(forms.machine)
+    tile = image_tile(
+        conv.size,
+        tile_counts(-(-conv.out_channels // block) // conv.groups),
+        forms.machine,
+        block=block,
+        in_block=shape_of(data)[-1],
+        depth=prod(conv.weight_shape[1:]),
+    )
+    return block, tile
 
 
 def choose_tile(
