@@ -6,13 +6,14 @@ with one packed weight vector per block and one input value per column.
 
 from __future__ import annotations
 
+from math import prod
+
 from tvm import s_tir
 
 from edgeconv.compiler.schedules.cpu.accumulate import (
     accumulate,
     in_block,
     tile_blocks,
-    weight_bytes,
 )
 from edgeconv.compiler.schedules.cpu.common import (
     attach_epilogue,
@@ -21,7 +22,7 @@ from edgeconv.compiler.schedules.cpu.common import (
     total_work,
     vectorize_unroll,
 )
-from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, few_pixels, image_tile
+from edgeconv.compiler.schedules.machine import Machine, few_pixels, image_tile
 
 ANCHOR = "conv"
 
@@ -39,7 +40,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         machine,
         block=block,
         in_block=in_block(sch, conv),
-        depth=weight_bytes(sch, conv) // (blocks * block * FLOAT_BYTES),
+        depth=prod(extent(sch, loop) for loop in sch.get_loops(conv)[len(crop) :]),
     )
     store = attach_epilogue(sch, ANCHOR)
     conv = sch.get_sblock(ANCHOR)
