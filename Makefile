@@ -6,7 +6,7 @@ TARGET ?= host
 fuzz = PYTHONPATH=.:tests .venv/bin/python -m fuzz
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup:  ## Set up .venv and the system packages
 	@scripts/setup.sh

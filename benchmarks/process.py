@@ -88,6 +88,7 @@ class Process:
         text, end = b"", monotonic() + timeout_s
         while not text.endswith(b"\n"):
             if not select.select([pipe], [], [], max(0.0, end - monotonic()))[0]:
+                self._process.kill()
                 raise PeerError(f"it did not answer within {timeout_s:.0f} s")
             part = os.read(pipe, 1 << 16)
             if not part:

@@ -75,6 +75,13 @@ def test_a_worker_that_dies_says_how(case, tmp_path):
             worker.ask(60, do="load", threads=1)
 
 
+def test_a_worker_that_does_not_answer_is_ended(case, tmp_path):
+    with Process("onnxruntime", case.folder, tmp_path / "nothing") as worker:
+        with pytest.raises(PeerError, match="did not answer within 0 s"):
+            worker.ask(0.0, do="convert")
+        assert worker._process.wait(60) < 0
+
+
 def test_peers_take_turns(case):
     result = compare.compare(case, ["onnxruntime"], threads=1, seconds=0.05)
     measured = result.peers["onnxruntime"]
