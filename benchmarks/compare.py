@@ -16,7 +16,7 @@ from benchmarks import peers
 from benchmarks.case import Case
 from benchmarks.machine import Disturbance, Watch
 from benchmarks.prepare import BUILD
-from benchmarks.process import PeerError, Process
+from benchmarks.process import KilledError, PeerError, Process
 from edgeconv.bench import Times, summarise
 
 OURS = "edgeconv"
@@ -107,6 +107,8 @@ def converted(case: Case, name: str) -> tuple[Path, Measured]:
             found = {"convert_s": answer["seconds"], "version": answer["version"]}
             files = [path for path in (folder / "model").rglob("*") if path.is_file()]
             found["model_bytes"] = sum(path.stat().st_size for path in files)
+    except KilledError as error:  # it says nothing about the model: tried again the next time
+        return folder / "model", Measured(status="failed", reason=str(error))
     except PeerError as error:
         found = {"status": "refused", "reason": str(error)}
     outcome.write_text(json.dumps({"key": key, **found}))

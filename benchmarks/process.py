@@ -19,10 +19,15 @@ from benchmarks import peers
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = ROOT / "build" / "peers"
 _MESSAGE_CHARS = 4000
+_FROM_OUTSIDE = (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
 
 
 class PeerError(Exception):
     """The runtime's reason for not doing what it was asked, or how its process ended."""
+
+
+class KilledError(PeerError):
+    """Somebody else ended the runtime's process: a person, or the system for want of memory."""
 
 
 def interpreter(peer: str) -> Path:
@@ -75,7 +80,7 @@ class Process:
             self._process.stdin.write(json.dumps(command).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise PeerError(self._end()) from None
+            raise self._end() from None
         answer: dict[str, Any] = json.loads(self._line(timeout_s))
         self._signal(signal.SIGSTOP)
         if "error" in answer:
@@ -92,7 +97,7 @@ class Process:
                 raise PeerError(f"it did not answer within {timeout_s:.0f} s")
             part = os.read(pipe, 1 << 16)
             if not part:
-                raise PeerError(self._end())
+                raise self._end()
             text += part
         return text
 
@@ -100,10 +105,11 @@ class Process:
         if self._process.poll() is None:
             self._process.send_signal(number)
 
-    def _end(self) -> str:
-        """Say how the process ended, with what it wrote last."""
+    def _end(self) -> PeerError:
+        """Return how the process ended, with what it wrote last."""
         code = self._process.wait()
+        kind = KilledError if -code in _FROM_OUTSIDE else PeerError
         how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
         self._messages.seek(0)
         text = self._messages.read().decode("utf-8", "replace").strip()
-        return f"its process ended with {how}: {text[-_MESSAGE_CHARS:]}"
+        return kind(f"its process ended with {how}: {text[-_MESSAGE_CHARS:]}")

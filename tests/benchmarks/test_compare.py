@@ -9,7 +9,7 @@ import samples
 
 from benchmarks import compare, process
 from benchmarks.case import Case
-from benchmarks.process import PeerError, Process
+from benchmarks.process import KilledError, PeerError, Process
 
 
 def make_case(folder, scale=1.0):
@@ -71,7 +71,7 @@ def test_a_worker_that_dies_says_how(case, tmp_path):
     with Process("onnxruntime", case.folder, tmp_path / "nothing") as worker:
         worker.ask(60, do="convert")
         worker._process.kill()
-        with pytest.raises(PeerError, match="SIGKILL"):
+        with pytest.raises(KilledError, match="SIGKILL"):
             worker.ask(60, do="load", threads=1)
 
 
@@ -123,6 +123,16 @@ def test_conversions_are_kept_until_the_model_changes(case, monkeypatch):
     case.onnx.write_bytes(case.onnx.read_bytes() + b"\0")
     with pytest.raises(TypeError):
         compare.converted(case, "onnxruntime")
+
+
+def test_a_conversion_that_somebody_ends_is_tried_again(case, monkeypatch):
+    def killed(*_args, **_command):
+        raise KilledError("its process ended with SIGKILL: ")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Process, "ask", killed)
+        assert compare.converted(case, "onnxruntime")[1].status == "failed"
+    assert compare.converted(case, "onnxruntime")[1].status == "ok"
 
 
 def test_slow_peers_are_run_few_times():
