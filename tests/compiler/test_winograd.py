@@ -14,9 +14,9 @@ from onnx_graphs import compile_model, graph_model, run_model
 
 from edgeconv.compiler.compute import toom_cook
 from edgeconv.compiler.compute.winograd import Tiling
-from edgeconv.compiler.passes.layout.convolutions import winograd
+from edgeconv.compiler.passes.layout.convolutions import dilated, winograd
 from edgeconv.compiler.schedules.machine import Machine, register_tile
-from edgeconv.compiler.schedules.winograd import Layer, choose
+from edgeconv.compiler.schedules.winograd import Layer, choose, direct_cost
 from edgeconv.devices import open_session
 from edgeconv.target import load_target
 
@@ -56,7 +56,7 @@ def forced(
     """Make every layer that fits take tiles of `m` in chunks of that size; return what it took."""
     taken = []
 
-    def always(layer: Layer, sizes: list[int], machine: Machine):
+    def always(layer: Layer, sizes: list[int], machine: Machine, budget: float):
         height, width = -(-layer.height // m), -(-layer.width // m)
         chunk = min(rows, height), min(across or width, width)
         tile = register_tile(
@@ -80,19 +80,27 @@ def layers(cases, seed: int = 0):
     """
     random = np.random.default_rng(seed)
     nodes, inputs, constants, want = [], {}, {}, {}
-    for i, (x, w, pads, groups) in enumerate(cases):
+    for i, (x, w, pads, groups, *dilations) in enumerate(cases):
         rank = x.ndim - 2
         before, after = pads[:rank], pads[rank:]
+        dilation = dilations[0] if dilations else (1,) * rank
         sides = [side for pair in zip(before[::-1], after[::-1], strict=True) for side in pair]
         padded = torch.nn.functional.pad(torch.from_numpy(x).double(), sides)
-        exact = DIRECT[rank](padded, torch.from_numpy(w).double(), groups=groups).numpy()
+        exact = DIRECT[rank](
+            padded, torch.from_numpy(w).double(), groups=groups, dilation=dilation
+        ).numpy()
         bias = random.standard_normal(len(w), np.float32)
         other = random.standard_normal(exact.shape, np.float32)
         constants |= {f"w{i}": w, f"b{i}": bias}
         inputs |= {f"x{i}": x, f"r{i}": other}
         nodes += [
             helper.make_node(
-                "Conv", [f"x{i}", f"w{i}", f"b{i}"], [f"c{i}"], pads=pads, group=groups
+                "Conv",
+                [f"x{i}", f"w{i}", f"b{i}"],
+                [f"c{i}"],
+                pads=pads,
+                group=groups,
+                dilations=dilation,
             ),
             helper.make_node("Add", [f"c{i}", f"r{i}"], [f"s{i}"]),
             helper.make_node("Relu", [f"s{i}"], [f"y{i}"]),
@@ -158,6 +166,26 @@ def test_many_chunks_are_shared_between_threads(monkeypatch: pytest.MonkeyPatch)
     assert_within_tolerance(cases, run_model(model, inputs), want)
 
 
+@pytest.mark.parametrize("target", ["host", "rasp4"])
+def test_phases_of_dilated_convolutions_side_by_side(
+    monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    taken = forced(monkeypatch, 4, 1)
+    monkeypatch.setattr(dilated, "direct_cost", lambda layer, machine: float("inf"))
+    cases = [
+        (*case((1, 16, 5, 13), 16, (2, 2, 2, 2)), (2, 2)),
+        (*case((2, 20, 7, 4), 24, (3, 1, 3, 1)), (3, 1)),
+        (*case((1, 16, 3, 9), 16, (5, 6, 5, 6)), (5, 6)),
+    ]
+    model, inputs, want = layers(cases)
+    if target == "host":
+        got = run_model(model, inputs)
+    else:
+        got = open_session(compile_model(model, inputs, target), None).run(inputs)
+    assert_within_tolerance(cases, got, want)
+    assert len(taken) == len(cases)
+
+
 STENCILS = {
     "centre": [[0, 0, 0], [0, 1, 0], [0, 0, 0]],
     "corner": [[1, 0, 0], [0, 0, 0], [0, 0, 0]],
@@ -173,7 +201,7 @@ def test_errors_stay_within_the_tolerance_of_a_direct_sum(
 ) -> None:
     """Whatever the weights: where larger tiles would err more, smaller ones are taken."""
 
-    def largest(layer: Layer, sizes: list[int], machine: Machine):
+    def largest(layer: Layer, sizes: list[int], machine: Machine, budget: float):
         tile = register_tile(
             4, layer.counts, machine, block=layer.out_block, in_block=layer.in_block
         )
@@ -237,18 +265,22 @@ def layer(channels: int, out_channels: int, side: int, machine: Machine) -> Laye
 @pytest.mark.parametrize("target", ["rasp4", "rasp2"])
 def test_the_model_takes_large_tiles_for_large_images(target: str) -> None:
     machine = Machine.of(load_target(target))
-    chosen = choose(layer(64, 64, 56, machine), [2, 4], machine)
+    large = layer(64, 64, 56, machine)
+    budget = direct_cost(large, machine)
+    chosen = choose(large, [2, 4], machine, budget)
     assert chosen is not None
     assert chosen[0].m == 4
-    only_small = choose(layer(64, 64, 56, machine), [2], machine)
+    only_small = choose(large, [2], machine, budget)
     assert only_small is not None
     assert only_small[0].m == 2
-    assert choose(layer(64, 64, 56, machine), [], machine) is None
+    assert choose(large, [], machine, budget) is None
+    assert choose(large, [2, 4], machine, budget / 9) is None
 
 
 def test_the_model_counts_the_way_of_the_weights() -> None:
     """Where an image has few tiles, large ones cost more memory than they save arithmetic."""
     machine = Machine.of(load_target("rasp4"))
-    chosen = choose(layer(512, 512, 7, machine), [2, 4], machine)
+    small = layer(512, 512, 7, machine)
+    chosen = choose(small, [2, 4], machine, direct_cost(small, machine))
     assert chosen is not None
     assert chosen[0].m == 2

@@ -71,21 +71,22 @@ class Layer:
 
 
 def choose(
-    layer: Layer, sizes: Iterable[int], machine: Machine
+    layer: Layer, sizes: Iterable[int], machine: Machine, budget: float
 ) -> tuple[Tiling, RegisterTile] | None:
-    """Return the fastest tiling with its register tile; None where a direct convolution is faster.
+    """Return the fastest tiling with its register tile; None where none is faster than `budget`.
 
     Args:
         layer: the convolution.
         sizes: the m that rounding permits.
         machine: for which core.
+        budget: issue slots that another way takes.
     """
     costs = [
         (_cost(layer, tiling, tile, machine), tiling, tile)
         for tiling, tile in _candidates(layer, sizes, machine)
     ]
     best = min(costs, key=lambda entry: (entry[0], astuple(entry[1])), default=None)
-    if best is None or best[0] >= _direct_cost(layer, machine):
+    if best is None or best[0] >= budget:
         return None
     return best[1:]
 
@@ -138,7 +139,8 @@ def _spilled(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine)
     return beyond * (data * (1 + panels) + 2 * result * panels)
 
 
-def _direct_cost(layer: Layer, machine: Machine) -> float:
+def direct_cost(layer: Layer, machine: Machine) -> float:
+    """Return the issue slots of a direct convolution."""
     steps = TAPS * TAPS * layer.depth
     tile = register_tile(
         layer.width,

@@ -13,6 +13,7 @@ from edgeconv.compiler.passes.conv_call import Convolution, read_conv, read_tran
 from edgeconv.compiler.passes.layout.convolutions import (
     deformable,
     depthwise,
+    dilated,
     direct,
     grouped,
     pixel,
@@ -33,6 +34,7 @@ WAYS: tuple[Way, ...] = (
     depthwise.lower,
     pointwise.lower,
     winograd.lower,
+    dilated.lower,
     grouped.lower,
     direct.lower,
     plain.lower,

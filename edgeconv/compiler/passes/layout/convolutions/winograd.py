@@ -5,16 +5,17 @@ from __future__ import annotations
 from math import prod, sqrt
 
 import tvm
+from tvm import relax
 
 from edgeconv.compiler.compute.toom_cook import POINTS, TAPS, amplification, transform_weight
-from edgeconv.compiler.compute.winograd import conv_winograd
+from edgeconv.compiler.compute.winograd import Tiling, conv_winograd
 from edgeconv.compiler.graph import constant
 from edgeconv.compiler.passes.conv_call import Convolution
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.packing import pack_conv_weight
 from edgeconv.compiler.passes.rewriting import shape_of
-from edgeconv.compiler.schedules.machine import channel_block
-from edgeconv.compiler.schedules.winograd import Layer, choose
+from edgeconv.compiler.schedules.machine import RegisterTile, channel_block
+from edgeconv.compiler.schedules.winograd import Layer, choose, direct_cost
 
 # Tolerances give a sum of n products sqrt(n) roundings, and sums in the transform domain are 9
 # times shorter: that much, and the distance of sums from their tolerance, is left to amplification.
@@ -23,44 +24,60 @@ MAX_AMPLIFICATION = 12.0
 TRANSFORM_TERMS = 8
 
 
+Plan = tuple[Tiling, RegisterTile]
+
+
 def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
-    """Take constant fp32 weights whose groups consist of whole blocks, where the model says so."""
-    if conv.weight is None or not _fits(forms, conv):
+    """Take what `fits` without dilation, where the model says so."""
+    if conv.window.dilation[-2:] != (1, 1) or not fits(forms, conv):
         return None
     data = forms.as_blocked(conv.data)
-    if conv.groups > 1 and conv.weight_shape[1] % shape_of(data)[-1]:
-        return None
-    layer = _layer(forms, conv, shape_of(data))
+    layer = layer_of(forms, conv, shape_of(data))
+    chosen = plan(forms, conv, layer, direct_cost(layer, forms.machine))
+    return None if chosen is None else (transformed(forms, conv, data, chosen), layer.out_block)
+
+
+def fits(forms: Forms, conv: Convolution) -> bool:
+    """Whether weights are constant, 3x3, of stride 1 and fp32, and groups consist of whole blocks.
+
+    Axes before the last two may have any kernel.
+    """
+    machine, per_group = forms.machine, conv.weight_shape[1]
+    return (
+        conv.weight is not None
+        and conv.window.kernel[-2:] == (TAPS, TAPS)
+        and conv.window.stride[-2:] == (1, 1)
+        and str(conv.data.ty.dtype) == "float32"
+        and per_group >= machine.lanes
+        and (conv.groups == 1 or per_group % machine.lanes == 0)
+        and conv.out_block(machine) == channel_block(conv.out_channels, machine)
+    )
+
+
+def plan(forms: Forms, conv: Convolution, layer: Layer, budget: float) -> Plan | None:
+    """Return how to compute a convolution that `fits`, in fewer issue slots than `budget`."""
     limit = MAX_AMPLIFICATION / sqrt(1 + TRANSFORM_TERMS / layer.depth)
-    sizes = [m for m in POINTS if amplification(conv.weight, m) <= limit]
-    chosen = choose(layer, sizes, forms.machine)
-    if chosen is None:
-        return None
+    sizes = [m for m in POINTS if amplification(conv.constant, m) <= limit]
+    return choose(layer, sizes, forms.machine, budget)
+
+
+def transformed(forms: Forms, conv: Convolution, data: relax.Expr, chosen: Plan) -> tvm.ir.Call:
+    """Return a call that convolves blocked `data` as planned."""
     tiling, tile = chosen
-    weight = pack_conv_weight(transform_weight(conv.weight, tiling.m), layer.out_block, tile.blocks)
-    call = forms.call(
+    weight = transform_weight(conv.constant, tiling.m)
+    packed = pack_conv_weight(weight, conv.out_block(forms.machine), tile.blocks)
+    return forms.call(
         conv_winograd,
-        [data, constant(weight)],
+        [data, constant(packed)],
         conv.window,
         groups=conv.groups,
         size=conv.size,
         tiling=tiling,
     )
-    return call, layer.out_block
 
 
-def _fits(forms: Forms, conv: Convolution) -> bool:
-    window = conv.window
-    return (
-        window.kernel[-2:] == (TAPS, TAPS)
-        and window.stride[-2:] == window.dilation[-2:] == (1, 1)
-        and str(conv.data.ty.dtype) == "float32"
-        and conv.weight_shape[1] >= forms.machine.lanes
-        and conv.out_block(forms.machine) == channel_block(conv.out_channels, forms.machine)
-    )
-
-
-def _layer(forms: Forms, conv: Convolution, blocked: tuple[int, ...]) -> Layer:
+def layer_of(forms: Forms, conv: Convolution, blocked: tuple[int, ...]) -> Layer:
+    """Return the convolution as the model sees it; `blocked` is the shape of its input."""
     *lead, height, width = conv.size
     out_block = conv.out_block(forms.machine)
     return Layer(
