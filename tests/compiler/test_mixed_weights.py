@@ -107,6 +107,24 @@ def test_packed_experts_are_mixed(batch: int, groups: int, kernel: int) -> None:
     assert sum(step.macs for step in steps) == batch * (4 * (size + 32) + size * 9 * 11)
 
 
+def test_batch_norm_becomes_part_of_the_experts() -> None:
+    nodes = [
+        helper.make_node("MatMul", ["mixing", "experts"], ["sum"], name="mix"),
+        helper.make_node("Reshape", ["sum", "shape"], ["w"], name="w"),
+        helper.make_node("Conv", ["x", "w"], ["a"], name="conv"),
+        helper.make_node("BatchNormalization", ["a", "s", "t", "m", "v"], ["b"], name="norm"),
+        helper.make_node("Relu", ["b"], ["y"], name="relu"),
+    ]
+    constants = {"experts": normal(3, 24 * 20), "shape": np.array([24, 20, 1, 1])}
+    constants |= {name: normal(24) for name in ("s", "t", "m")} | {"v": np.abs(normal(24)) + 0.1}
+    inputs = {"x": normal(1, 20, 7, 9), "mixing": normal(1, 3)}
+    model = graph_model(nodes, inputs, ["y"], constants)
+    check(model, inputs)
+    (step,) = [s for s in compile_model(model, inputs).plan.steps if s.family == "dynamic"]
+    assert set(step.layers) == {"conv", "norm", "relu"}
+    assert len(step.inputs) == 3  # data, weights and shift, but no scale
+
+
 def test_other_computed_weights_are_packed_at_run_time() -> None:
     nodes = [
         helper.make_node("Mul", ["kernels", "gate"], ["w"], name="scale"),

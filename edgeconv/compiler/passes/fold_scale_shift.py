@@ -11,6 +11,7 @@ import tvm
 from tvm import relax
 
 from edgeconv.compiler.graph import Graph
+from edgeconv.compiler.passes.mixture import read_mixture
 from edgeconv.compiler.passes.rewriting import (
     bindings_of,
     constant_of,
@@ -29,13 +30,16 @@ Array = npt.NDArray[np.float64]
 def fold_scale_shift(graph: Graph) -> Graph:
     """Turn conv, *, +, ... with constants per channel into one convolution and one add.
 
-    The products are formed in double precision. Layers of the folded bindings move to the add.
+    The products are formed in double precision. Weights that are mixed at run time get one more
+    factor, which comes to the constants that they are mixed out of. Layers of the folded bindings
+    move to the add.
     """
     bindings = bindings_of(graph.main)
     uses = uses_of(graph.main)
+    definitions = {var.name: value for var, value in bindings}
     folded: dict[str, _Folded] = {}
     for var, value in bindings:
-        link = _fold_one(value, uses, folded)
+        link = _start(value, definitions) or _fold_one(value, uses, folded)
         if link is not None:
             folded[var.name] = link
     # A link is emitted only where its chain ends.
@@ -72,42 +76,63 @@ def fold_scale_shift(graph: Graph) -> Graph:
 
 
 class _Folded:
-    """A convolution with a scaled weight and a bias."""
+    """A convolution whose outputs are scaled, by channel (None: by 1), and shifted."""
 
     def __init__(
-        self, call: tvm.ir.Call, weight: Array, bias: Array | None, members: tuple[str, ...]
+        self, call: tvm.ir.Call, scale: Array | None, bias: Array | None, members: tuple[str, ...]
     ) -> None:
         self.call = call
-        self.weight = weight
+        self.scale = scale
         self.bias = bias
         self.members = members
 
     def emit(
         self, builder: relax.BlockBuilder, name: str, current: Callable[[relax.Expr], relax.Expr]
     ) -> relax.Expr:
-        weight = relax.const(self.weight.astype(np.float32), "float32")
-        call = tvm.ir.Call(self.call.op, [current(self.call.args[0]), weight], self.call.attrs)
+        data, weight = self.call.args
+        rank = len(shape_of(weight))
+        if self.scale is not None:
+            weight = self._scaled(builder, weight, current)
+        call = tvm.ir.Call(self.call.op, [current(data), current(weight)], self.call.attrs)
         if self.bias is None:
             return builder.emit(call, name)
         product = builder.emit(call, _product(name))
-        shape = (1, -1, *(1,) * (self.weight.ndim - 2))
+        shape = (1, -1, *(1,) * (rank - 2))
         bias = relax.const(self.bias.reshape(shape).astype(np.float32), "float32")
         return builder.emit(relax.op.add(product, bias), name)
+
+    def _scaled(
+        self,
+        builder: relax.BlockBuilder,
+        weight: relax.Expr,
+        current: Callable[[relax.Expr], relax.Expr],
+    ) -> relax.Expr:
+        assert self.scale is not None
+        scale = self.scale.reshape(-1, *(1,) * (len(shape_of(weight)) - 1))
+        constant = constant_of(weight)
+        if constant is None:
+            factor = relax.const(scale.astype(np.float32), "float32")
+            return builder.emit(relax.op.multiply(current(weight), factor))
+        return relax.const((constant.astype(np.float64) * scale).astype(np.float32), "float32")
 
 
 def _product(name: str) -> str:
     return f"{name}_product"
 
 
+def _start(value: relax.Expr, definitions: Mapping[str, relax.Expr]) -> _Folded | None:
+    """Return a convolution to which factors may come; sums of integers are exact, and stay so."""
+    if op_name(value) not in CONVOLUTIONS or str(value.args[1].ty.dtype) != "float32":
+        return None
+    mixture = read_mixture(value.args[1], definitions)
+    one_sample = mixture is not None and mixture.samples == 1
+    known = one_sample or constant_of(value.args[1]) is not None
+    return _Folded(value, None, None, ()) if known else None
+
+
 def _fold_one(
     value: relax.Expr, uses: Mapping[str, int], folded: dict[str, _Folded]
 ) -> _Folded | None:
-    if op_name(value) in CONVOLUTIONS:
-        weight = constant_of(value.args[1])
-        # Sums of integers are exact, and stay so.
-        if weight is None or weight.dtype != np.float32:
-            return None
-        return _Folded(value, weight.astype(np.float64), None, ())
     if op_name(value) not in ("relax.multiply", "relax.add"):
         return None
     for data, other in (value.args, value.args[::-1]):
@@ -125,9 +150,9 @@ def _fold_one(
 def _extend(chain: _Folded, op: str, factor: Array, members: tuple[str, ...]) -> _Folded:
     if op == "relax.add":
         bias = factor if chain.bias is None else chain.bias + factor
-        return _Folded(chain.call, chain.weight, bias, members)
-    scaled = chain.weight * factor.reshape(-1, *(1,) * (chain.weight.ndim - 1))
-    return _Folded(chain.call, scaled, None if chain.bias is None else chain.bias * factor, members)
+        return _Folded(chain.call, chain.scale, bias, members)
+    scale = factor if chain.scale is None else chain.scale * factor
+    return _Folded(chain.call, scale, None if chain.bias is None else chain.bias * factor, members)
 
 
 def _per_channel(constant: npt.NDArray[np.float32], shape: tuple[int, ...]) -> Array | None:

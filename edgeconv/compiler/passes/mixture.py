@@ -48,13 +48,27 @@ class Mixture:
 
     def shifted(self, constant: Array) -> Mixture:
         """Return the sum with a constant that broadcasts to this shape."""
-        whole = np.broadcast_to(constant, self.shape)
-        shift = whole.reshape(self.samples, *self.experts.shape[1:])
+        shift = self._by_sample(constant)
         return replace(self, shift=shift if self.shift is None else self.shift + shift)
+
+    def scaled(self, constant: Array) -> Mixture | None:
+        """Return the product with a constant; None where samples would need other experts."""
+        factors = self._by_sample(constant)
+        if (factors != factors[0]).any():
+            return None
+        return replace(
+            self,
+            experts=self.experts * factors[0],
+            shift=None if self.shift is None else self.shift * factors,
+        )
+
+    def _by_sample(self, constant: Array) -> Array:
+        whole = np.broadcast_to(constant, self.shape)
+        return whole.reshape(self.samples, *self.experts.shape[1:])
 
 
 def read_mixture(expression: relax.Expr, definitions: Mapping[str, relax.Expr]) -> Mixture | None:
-    """Return how `expression` is mixed, by products, sums and reshapes; None where it is not.
+    """Return how `expression` is mixed; None where products, sums and reshapes do not say.
 
     Args:
         expression: in Relax.
@@ -66,14 +80,15 @@ def read_mixture(expression: relax.Expr, definitions: Mapping[str, relax.Expr]) 
     if op_name(value) == "relax.reshape":
         inner = read_mixture(value.args[0], definitions)
         return None if inner is None else inner.reshaped(shape_of(expression))
-    if op_name(value) == "relax.add":
+    if op_name(value) in ("relax.add", "relax.multiply"):
         for operand, other in (value.args, value.args[::-1]):
             constant = _constant(other, definitions)
             if constant is None:
                 continue
             inner = read_mixture(operand, definitions)
             if inner is not None and inner.shape == shape_of(expression):
-                return inner.shifted(constant)
+                add = op_name(value) == "relax.add"
+                return inner.shifted(constant) if add else inner.scaled(constant)
     return None
 
 
