@@ -28,12 +28,14 @@ class Buffer:
         space: where it lives.
         index: the input's or output's position for `INPUT` and `OUTPUT`, else 0.
         offset: bytes from the start of its space; a multiple of 64 in arena and weights.
-        bytes: size.
+        bytes: size, of the frame where it lies in one.
         dtype: NumPy name, such as "float32".
         shape: the shape in memory; for a blocked layout (N, ceil(C/block), *spatial, block).
         logical_shape: the shape the network means, such as (N, C, H, W).
         block: channels per block of an NCHWc layout; 0 for a plain row-major tensor.
         value: name of the ONNX value that it holds, or None for an internal tensor.
+        frame: shape of the larger tensor that it is a box of, such as a padded one; () for none.
+        begin: index in the frame of its first element.
     """
 
     space: Space
@@ -45,6 +47,19 @@ class Buffer:
     logical_shape: tuple[int, ...]
     block: int = 0
     value: str | None = None
+    frame: tuple[int, ...] = ()
+    begin: tuple[int, ...] = ()
+
+    @property
+    def memory_shape(self) -> tuple[int, ...]:
+        """Return the shape of the bytes: the frame's, where there is one."""
+        return self.frame or self.shape
+
+    @property
+    def box(self) -> tuple[slice, ...]:
+        """Return where in `memory_shape` the tensor lies."""
+        begin = self.begin or (0,) * len(self.shape)
+        return tuple(slice(b, b + s) for b, s in zip(begin, self.shape, strict=True))
 
 
 @dataclass(frozen=True)
@@ -121,6 +136,8 @@ class Plan:
                     "space": Space(entry["space"]),
                     "shape": tuple(entry["shape"]),
                     "logical_shape": tuple(entry["logical_shape"]),
+                    "frame": tuple(entry["frame"]),
+                    "begin": tuple(entry["begin"]),
                 }
             )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeconv.artifact.manifest import DTYPES
 from edgeconv.errors import ArtifactError
-from edgeconv.plan import Buffer, Plan, Space, Tensor
+from edgeconv.plan import Buffer, Plan, Space
 
 
 def check_plan(plan: Plan) -> None:
@@ -26,9 +26,11 @@ def check_plan(plan: Plan) -> None:
 def _problem(buffer: Buffer, plan: Plan) -> str:
     if buffer.dtype not in DTYPES:
         return f"has no dtype: {buffer.dtype!r}"
-    sizes = buffer.shape + buffer.logical_shape
-    if min(sizes, default=1) < 1 or _bytes(buffer) > buffer.bytes:
-        return f"has {buffer.bytes} bytes, not those of {buffer.dtype} {list(buffer.shape)}"
+    sizes = buffer.shape + buffer.logical_shape + buffer.frame
+    if min(sizes, default=1) < 1 or _bytes(buffer.memory_shape, buffer.dtype) > buffer.bytes:
+        return f"has {buffer.bytes} bytes, not those of {buffer.dtype} {list(buffer.memory_shape)}"
+    if buffer.frame and not _holds(buffer.frame, buffer.begin, buffer.shape):
+        return f"is {list(buffer.shape)} at {list(buffer.begin)} of only {list(buffer.frame)}"
     space = _space_bytes(buffer, plan)
     if space is None:
         return f"is {buffer.space} {buffer.index}, which there is not"
@@ -44,8 +46,19 @@ def _space_bytes(buffer: Buffer, plan: Plan) -> int | None:
     if buffer.space is Space.WEIGHTS:
         return plan.weights_bytes
     tensors = plan.inputs if buffer.space is Space.INPUT else plan.outputs
-    return _bytes(tensors[buffer.index]) if 0 <= buffer.index < len(tensors) else None
+    if not 0 <= buffer.index < len(tensors):
+        return None
+    tensor = tensors[buffer.index]
+    return _bytes(tensor.shape, tensor.dtype)
 
 
-def _bytes(tensor: Buffer | Tensor) -> int:
-    return math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
+def _holds(frame: tuple[int, ...], begin: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a box of `shape` at `begin` lies inside `frame`."""
+    return len(frame) == len(begin) == len(shape) and all(
+        first >= 0 and first + extent <= size
+        for size, first, extent in zip(frame, begin, shape, strict=True)
+    )
+
+
+def _bytes(shape: tuple[int, ...], dtype: str) -> int:
+    return math.prod(shape) * np.dtype(dtype).itemsize

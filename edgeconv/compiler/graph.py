@@ -31,6 +31,24 @@ class Value:
     block: int = 0
 
 
+Padding = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How a tensor lies inside a larger one in memory, as a box.
+
+    Attributes:
+        memory: the variable that the memory is named after.
+        shape: the larger tensor's shape.
+        begin: where in it the tensor's first element lies.
+    """
+
+    memory: str
+    shape: tuple[int, ...]
+    begin: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Graph:
     """A straight-line Relax function "main" and a side table of its variables.
@@ -44,6 +62,9 @@ class Graph:
         layers: ONNX nodes computed by a binding, by variable name.
         macs: multiply-accumulates of a binding, by variable name.
         families: kernel family of a binding, by variable name.
+        paddings: zeros (before, after) the operand on each axis of a variable that is its padded
+            operand, by name. The variable may be longer; what comes then does not matter.
+        frames: how variables lie inside others, by name.
     """
 
     module: tvm.IRModule
@@ -51,6 +72,8 @@ class Graph:
     layers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     macs: dict[str, int] = field(default_factory=dict)
     families: dict[str, str] = field(default_factory=dict)
+    paddings: dict[str, Padding] = field(default_factory=dict)
+    frames: dict[str, Frame] = field(default_factory=dict)
 
     def with_module(self, module: tvm.IRModule) -> Graph:
         """Return the same tables over another module."""

@@ -14,7 +14,14 @@ from edgeconv.compiler.dump import Dump
 from edgeconv.compiler.graph import Graph
 from edgeconv.compiler.importer import import_onnx
 from edgeconv.compiler.link import Emit, link
-from edgeconv.compiler.passes import blocked_layout, fold_scale_shift, fuse, legalize, own_outputs
+from edgeconv.compiler.passes import (
+    blocked_layout,
+    fold_scale_shift,
+    fuse,
+    legalize,
+    own_outputs,
+    share_memory,
+)
 from edgeconv.compiler.planner import kernel_functions, plan_graph
 from edgeconv.compiler.schedules.machine import Machine
 from edgeconv.exporter import Exported
@@ -33,7 +40,7 @@ def passes(target: Target) -> list[Callable[[Graph], Graph]]:
     def blocked(graph: Graph) -> Graph:
         return blocked_layout(graph, machine)
 
-    return [fold_scale_shift, blocked, own_outputs, legalize, fuse]
+    return [fold_scale_shift, blocked, own_outputs, legalize, fuse, share_memory]
 
 
 def compile_exported(

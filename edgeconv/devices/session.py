@@ -79,8 +79,8 @@ class Session:
             return {
                 (i, j): self._read(
                     local / f"{i}_{j}.bin",
-                    Tensor(f"{plan.steps[i].name}[{j}]", buffer.shape, buffer.dtype),
-                )
+                    Tensor(f"{plan.steps[i].name}[{j}]", buffer.memory_shape, buffer.dtype),
+                )[buffer.box]
                 for (i, j), buffer in buffers.items()
             }
 

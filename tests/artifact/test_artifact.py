@@ -228,6 +228,12 @@ def test_parts_that_do_not_fit_are_refused(artifact):
         ({"shape": (99, 4)}, "buffer 1 has 64 bytes, not those"),
         ({"offset": 64}, "buffer 1 ends at byte 128 of arena, which has 64"),
         ({"offset": -1}, "buffer 1 ends at byte 63"),
+        (
+            {"frame": [1, 1, 3, 3, 4], "begin": [0, 0, 1, 1, 0]},
+            r"not those of float32 \[1, 1, 3, 3",
+        ),
+        ({"frame": [1, 1, 2, 2, 4], "begin": [0, 0, 1, 0, 0]}, r"at \[0, 0, 1, 0, 0\] of only"),
+        ({"frame": [1, 1, 2, 2, 4], "begin": []}, r"at \[\] of only"),
         ({"space": Space.OUTPUT, "index": 7}, "buffer 1 is output 7, which there is not"),
         ({"space": Space.WEIGHTS}, "of weights, which has 4"),
     ],

@@ -96,8 +96,9 @@ def test_every_layer_of_the_model_is_in_the_plan() -> None:
     assert sum(step.macs for step in compiled.plan.steps) == compiled.manifest.model.macs
 
 
-def test_per_layer_agrees_everywhere() -> None:
-    report = artifact("zoo:mobilenet_v2/tiny", "host").verify(per_layer=True)
+@pytest.mark.parametrize("model", ["mobilenet_v2", "resnet18"])
+def test_per_layer_agrees_everywhere(model: str) -> None:
+    report = artifact(f"zoo:{model}/tiny", "host").verify(per_layer=True)
     report.raise_if_failed()
     assert report.first_divergence is None
     assert len(report.steps) > 10

@@ -5,6 +5,7 @@ from edgeconv.compiler.passes.fuse import CALL_TIR, fuse
 from edgeconv.compiler.passes.layout import blocked_layout
 from edgeconv.compiler.passes.legalize import ALIASING, legalize
 from edgeconv.compiler.passes.own_outputs import own_outputs
+from edgeconv.compiler.passes.share_memory import share_memory
 
 __all__ = [
     "ALIASING",
@@ -14,4 +15,5 @@ __all__ = [
     "fuse",
     "legalize",
     "own_outputs",
+    "share_memory",
 ]

@@ -151,10 +151,22 @@ class _Planner:
         for index, ty in enumerate([var.ty] if single else var.ty.fields):
             name = var.name if single else _item(var.name, index)
             self._expressions[name] = relax.Var(name, ty)
-            size = _bytes(self._expressions[name])
-            self._storages[name] = _Storage(Space.ARENA, size, first=step, last=step)
+            self._storages[name] = self._result(name, step)
             line.outputs.append(name)
         self._lines.append(line)
+
+    def _result(self, name: str, step: int) -> _Storage:
+        """Return the memory of what `step` writes, which may have parts of it already."""
+        frame = self._graph.frames.get(name)
+        if frame is None:
+            return _Storage(Space.ARENA, _bytes(self._expressions[name]), first=step, last=step)
+        if frame.memory not in self._storages:
+            itemsize = np.dtype(str(self._expressions[name].ty.dtype)).itemsize
+            size = prod(frame.shape) * itemsize
+            self._storages[frame.memory] = _Storage(Space.ARENA, size, first=step, last=step)
+        storage = self._storages[frame.memory]
+        storage.last = max(storage.last, step)
+        return storage
 
     def _alias(self, var: relax.Var, value: relax.Expr) -> None:
         if isinstance(value, relax.TupleGetItem):
@@ -232,6 +244,7 @@ class _Planner:
         storage, expression = self._storages[name], self._expressions[name]
         shape = shape_of(expression)
         value = self._graph.values.get(name) or Value("", shape)
+        frame = self._graph.frames.get(name)
         return Buffer(
             space=storage.space,
             index=storage.index,
@@ -242,6 +255,8 @@ class _Planner:
             logical_shape=value.shape,
             block=value.block,
             value=value.name or None,
+            frame=frame.shape if frame else (),
+            begin=frame.begin if frame else (),
         )
 
     def _family(self, line: _Line) -> str:

@@ -26,6 +26,7 @@ from edgeconv.compiler.schedules.cpu import (
     winograd,
 )
 from edgeconv.compiler.schedules.cpu.common import block_names
+from edgeconv.compiler.schedules.frames import lay_in_frames
 from edgeconv.compiler.schedules.machine import Machine
 
 Rule = Callable[[s_tir.Schedule, Machine], None]
@@ -53,11 +54,11 @@ def apply_rule(function: tvm.tirx.PrimFunc, machine: Machine) -> tvm.IRModule:
     sch = s_tir.Schedule(module)
     if module["main"].body.block.name_hint != "root":
         # One opaque block, a loop nest written by hand, is compiled as it stands.
-        return module
+        return lay_in_frames(module)
     anchor = next((name for name in block_names(sch) if name in RULES), None)
     if anchor is None:
         generic.schedule(sch, machine)
     else:
         sch = s_tir.Schedule(start_from_bias(sch.mod, anchor))
         RULES[anchor](sch, machine)
-    return sch.mod
+    return lay_in_frames(sch.mod)

@@ -85,6 +85,9 @@ def padded_input(
         return data
     call = forms.call(pad_spatial, [data], window.pad_before, after, name=padding.ANCHOR)
     padded = forms.builder.emit(call, f"{name}_pad")
+    sides = zip(window.pad_before, window.pad_after, strict=True)
+    lanes = [(0, 0)] * (len(shape_of(data)) - 2 - rank)
+    forms.tables.paddings[padded.name] = ((0, 0), (0, 0), *sides, *lanes)
     forms.tables.families[padded.name] = "pad"
     forms.tables.layers[padded.name] = forms.tables.layers.get(name, ())
     return padded

@@ -1,0 +1,70 @@
+"""Kernels whose operands are boxes inside larger tensors in memory.
+
+A function says so in its attribute `FRAMES`: JSON, for each parameter null or [shape of the larger
+tensor, index of the box's first element]. It is scheduled as if the boxes stood alone.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import tirx
+
+FRAMES = "edgeconv.frames"
+
+
+def lay_in_frames(module: tvm.IRModule) -> tvm.IRModule:
+    """Return the scheduled module with the parameters of "main" as large as their frames."""
+    function = module["main"]
+    if FRAMES not in (function.attrs or {}):
+        return module
+    parameters, body = [], function.body
+    for parameter, box in zip(function.params, json.loads(function.attrs[FRAMES]), strict=True):
+        if box is None:
+            parameters.append(parameter)
+            continue
+        shape, begin = box
+        larger = tirx.decl_buffer(shape, parameter.dtype, f"{parameter.name}_frame", layout=None)
+        parameters.append(larger)
+        body = _moved(body, parameter, larger, begin)
+    attributes = function.without_attr(FRAMES).attrs
+    framed = tirx.PrimFunc(parameters, body, function.ret_type, attributes)
+    return tvm.IRModule({"main": framed})
+
+
+def _moved(body: Any, box: tirx.Buffer, larger: tirx.Buffer, begin: list[int]) -> Any:
+    """Return `body` with every access of `box` as one of `larger`."""
+
+    def shifted(indices: Any) -> list[Any]:
+        return [index + first for index, first in zip(indices, begin, strict=True)]
+
+    def load(node: Any) -> Any:
+        if not node.source.same_as(box):
+            return node
+        return tirx.BufferLoad(larger, shifted(node.indices))
+
+    def store(node: Any) -> Any:
+        if not node.buffer.same_as(box):
+            return node
+        return tirx.BufferStore(larger, node.value, shifted(node.indices))
+
+    def region(node: Any) -> Any:
+        if not node.source.same_as(box):
+            return node
+        spans = [
+            tvm.ir.Range.from_min_extent(span.min + first, span.extent)
+            for span, first in zip(node.region, begin, strict=True)
+        ]
+        return tirx.BufferRegion(larger, spans)
+
+    return tvm_ffi.structural_map(
+        body,
+        [
+            (tvm.ir.expr.TensorLoad, load),
+            (tirx.BufferStore, store),
+            (tvm.ir.expr.TensorRegion, region),
+        ],
+    )
