@@ -10,6 +10,9 @@ import enum
 from dataclasses import asdict, dataclass
 from typing import Any
 
+# Buffers in arena and weights start at multiples of as many bytes.
+ALIGNMENT = 64
+
 
 class Space(enum.StrEnum):
     """Where a buffer's bytes live at run time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,14 @@ class Frame:
     shape: tuple[int, ...]
     begin: tuple[int, ...]
 
+    def row_start(self, box: tuple[int, ...]) -> int | None:
+        """Return how many elements come before a box of this shape; None if it has gaps."""
+        partial = [axis for axis, size in enumerate(self.shape) if box[axis] != size]
+        first = partial[0] if partial else 0
+        if len(partial) > 1 or prod(self.shape[:first]) > 1:
+            return None
+        return self.begin[first] * prod(self.shape[first + 1 :])
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -64,7 +73,9 @@ class Graph:
         families: kernel family of a binding, by variable name.
         paddings: zeros (before, after) the operand on each axis of a variable that is its padded
             operand, by name. The variable may be longer; what comes then does not matter.
+        joins: the axis along which a variable joins its operands, by name.
         frames: how variables lie inside others, by name.
+        in_place: variables whose operands lie where they shall be, so that nothing has to be done.
     """
 
     module: tvm.IRModule
@@ -73,7 +84,9 @@ class Graph:
     macs: dict[str, int] = field(default_factory=dict)
     families: dict[str, str] = field(default_factory=dict)
     paddings: dict[str, Padding] = field(default_factory=dict)
+    joins: dict[str, int] = field(default_factory=dict)
     frames: dict[str, Frame] = field(default_factory=dict)
+    in_place: frozenset[str] = frozenset()
 
     def with_module(self, module: tvm.IRModule) -> Graph:
         """Return the same tables over another module."""

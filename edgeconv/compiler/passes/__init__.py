@@ -5,7 +5,7 @@ from edgeconv.compiler.passes.fuse import CALL_TIR, fuse
 from edgeconv.compiler.passes.layout import blocked_layout
 from edgeconv.compiler.passes.legalize import ALIASING, legalize
 from edgeconv.compiler.passes.own_outputs import own_outputs
-from edgeconv.compiler.passes.share_memory import share_memory
+from edgeconv.compiler.passes.share_memory import pointer_offset, share_memory
 
 __all__ = [
     "ALIASING",
@@ -15,5 +15,6 @@ __all__ = [
     "fuse",
     "legalize",
     "own_outputs",
+    "pointer_offset",
     "share_memory",
 ]

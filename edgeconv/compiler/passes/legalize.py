@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import tvm
 from tvm import relax
 
 from edgeconv.compiler.graph import Graph
+from edgeconv.compiler.passes.rewriting import bindings_of, op_name, shape_of
 
 # The plan makes these names for the same bytes.
 ALIASING = ("relax.reshape",)
 
 
 def legalize(graph: Graph) -> Graph:
-    """Replace every operator but `ALIASING` by a call of a TIR function, and classify those."""
+    """Replace every operator but `ALIASING` by a call of a TIR function, and classify those.
+
+    The functions are anonymous; which of them joined tensors is noted.
+    """
+    joins = {
+        var.name: int(value.attrs.axis) % len(shape_of(var))
+        for var, value in bindings_of(graph.main)
+        if op_name(value) == "relax.concat"
+    }
     passes = tvm.ir.transform.Sequential(
         [
             relax.transform.LegalizeOps(skip_ops=list(ALIASING)),
             relax.transform.AnnotateTIROpPattern(),
         ]
     )
-    return graph.with_module(passes(graph.module))
+    return replace(graph, module=passes(graph.module), joins=joins)

@@ -1,14 +1,13 @@
-"""Lets tensors lie where they would be copied to: inside a padded one.
+"""Lets tensors lie where they would be copied to: inside a padded or a joined one.
 
 What a convolution pads is written into the middle of the padded tensor at once; a step remains
-that puts zeros around it. Other readers find the tensor there as well.
+that puts zeros around it. What is joined along channels is written into its part of the whole.
+Other readers find the tensors there as well.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import replace
 
 import tvm
@@ -17,8 +16,8 @@ from tvm import relax
 from edgeconv.compiler.compute.border import fill_border
 from edgeconv.compiler.graph import Frame, Graph, Padding
 from edgeconv.compiler.passes.fuse import CALL_TIR
+from edgeconv.compiler.passes.memories import find_frames
 from edgeconv.compiler.passes.rewriting import (
-    arguments_of,
     bindings_of,
     op_name,
     output_tuple,
@@ -27,11 +26,13 @@ from edgeconv.compiler.passes.rewriting import (
     substitute,
 )
 from edgeconv.compiler.schedules.frames import FRAMES
+from edgeconv.plan import ALIGNMENT
 
 
 def share_memory(graph: Graph) -> Graph:
     """Return the graph with `frames`, whose kernels read and write tensors in them."""
-    frames = _frames_of_padded(graph)
+    frames, in_place = find_frames(graph)
+    layers = dict(graph.layers)
 
     def body(builder: relax.BlockBuilder) -> list[relax.Expr]:
         new: dict[str, relax.Expr] = {}
@@ -43,49 +44,18 @@ def share_memory(graph: Graph) -> Graph:
             if isinstance(value, relax.Tuple):
                 continue
             call = substitute(value, current)
-            if var.name in graph.paddings and var.name in frames:
+            if var.name in in_place:
+                last = value.args[1].fields[-1].name
+                layers[last] = (*layers.get(last, ()), *layers.pop(var.name, ()))
+            elif var.name in frames and var.name in graph.paddings:
                 call = _border(builder, var, value.args[1].fields[0], graph.paddings[var.name])
-            if op_name(call) == CALL_TIR:
+            if var.name not in in_place and op_name(call) == CALL_TIR:
                 call = _in_frames(builder, call, var, frames)
             new[var.name] = builder.emit(call, var.name)
         return [current(output) for output in output_tuple(graph.main)]
 
-    return replace(graph, module=rebuild(graph.module, body), frames=frames)
-
-
-def _frames_of_padded(graph: Graph) -> dict[str, Frame]:
-    """Return frames of the tensors that are padded, and of what padding makes of them."""
-    bindings = bindings_of(graph.main)
-    made_by_kernel = {
-        var.name: var
-        for var, value in bindings
-        if op_name(value) == CALL_TIR and isinstance(var.ty, relax.TensorType)
-    }
-    kept = {output.name for output in output_tuple(graph.main) if isinstance(output, relax.Var)}
-    padded = defaultdict(list)
-    for var, value in bindings:
-        if op_name(value) != CALL_TIR:
-            # Another name for the bytes, which have to lie in a row.
-            kept.update(a.name for a in arguments_of(value) if isinstance(a, relax.Var))
-        elif var.name in graph.paddings:
-            padded[value.args[1].fields[0].name].append(var)
-    frames: dict[str, Frame] = {}
-    for name, results in padded.items():
-        if name in kept or name not in made_by_kernel:
-            continue
-        box = shape_of(made_by_kernel[name])
-        before = [[first for first, _ in graph.paddings[result.name]] for result in results]
-        begin = tuple(map(max, *before, (0,) * len(box)))
-        ends = [
-            [size - own for size, own in zip(shape_of(result), sizes, strict=True)]
-            for result, sizes in zip(results, before, strict=True)
-        ]
-        shape = tuple(b + end for b, end in zip(begin, map(max, *ends, box), strict=True))
-        frames[name] = Frame(name, shape, begin)
-        for result, sizes in zip(results, before, strict=True):
-            own = tuple(b - size for b, size in zip(begin, sizes, strict=True))
-            frames[result.name] = Frame(name, shape, own)
-    return frames
+    module = rebuild(graph.module, body)
+    return replace(graph, module=module, layers=layers, frames=frames, in_place=in_place)
 
 
 def _border(
@@ -101,19 +71,27 @@ def _border(
 
 
 def _in_frames(
-    builder: relax.BlockBuilder, call: tvm.ir.Call, var: relax.Var, frames: Mapping[str, Frame]
+    builder: relax.BlockBuilder, call: tvm.ir.Call, var: relax.Var, frames: dict[str, Frame]
 ) -> tvm.ir.Call:
     """Return the call with a function that knows where its operands and its result lie."""
-    operands = [*call.args[1].fields, var]
-    boxes = [
-        [frame.shape, frame.begin]
-        if frame is not None and frame.shape != shape_of(operand)
-        else None
-        for operand in operands
-        for frame in [frames.get(getattr(operand, "name", ""))]
-    ]
+    boxes = [_box(operand, frames) for operand in (*call.args[1].fields, var)]
     if not any(boxes):
         return call
     function = builder.get()[call.args[0]].with_attr(FRAMES, json.dumps(boxes))
     callee = builder.add_func(function, f"{call.args[0].name_hint}_framed")
     return tvm.ir.Call(call.op, [callee, *call.args[1:]], call.attrs, call.ty_args)
+
+
+def _box(operand: relax.Expr, frames: dict[str, Frame]) -> list[tuple[int, ...]] | None:
+    """Return the frame's shape and the begin in it; None where a pointer says enough."""
+    frame = frames.get(getattr(operand, "name", ""))
+    if frame is None or pointer_offset(frame, operand) is not None:
+        return None
+    return [frame.shape, frame.begin]
+
+
+def pointer_offset(frame: Frame, tensor: relax.Expr) -> int | None:
+    """Return the bytes before a tensor that lies in a row, aligned; None for any other."""
+    start = frame.row_start(shape_of(tensor))
+    offset = None if start is None else start * (tvm.DataType(str(tensor.ty.dtype)).bits // 8)
+    return None if offset is None or offset % ALIGNMENT else offset

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-ALIGNMENT = 64
+from edgeconv.plan import ALIGNMENT
+
 # Orders that are tried in a row without a smaller arena, before the best one is taken.
 PATIENCE = 32
 

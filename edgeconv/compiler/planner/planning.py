@@ -14,7 +14,7 @@ from tvm import relax
 
 from edgeconv.compiler.codegen import Kernel
 from edgeconv.compiler.graph import Graph, Value
-from edgeconv.compiler.passes import ALIASING, CALL_TIR
+from edgeconv.compiler.passes import ALIASING, CALL_TIR, pointer_offset
 from edgeconv.compiler.passes.rewriting import (
     bindings_of,
     constant_of,
@@ -22,8 +22,8 @@ from edgeconv.compiler.passes.rewriting import (
     output_tuple,
     shape_of,
 )
-from edgeconv.compiler.planner.arena import ALIGNMENT, Arena, Lifetime, plan_arena
-from edgeconv.plan import Buffer, Plan, Space, Step, Tensor
+from edgeconv.compiler.planner.arena import Arena, Lifetime, plan_arena
+from edgeconv.plan import ALIGNMENT, Buffer, Plan, Space, Step, Tensor
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def kernel_functions(graph: Graph) -> dict[str, tvm.tirx.PrimFunc]:
     """Return the functions that the plan will call, by name."""
     called = {
         value.args[0].name_hint
-        for _, value in bindings_of(graph.main)
-        if op_name(value) == CALL_TIR
+        for var, value in bindings_of(graph.main)
+        if op_name(value) == CALL_TIR and var.name not in graph.in_place
     }
     return {
         variable.name_hint: function.without_attr("op_pattern")
@@ -92,6 +92,9 @@ class _Planner:
         self._graph = graph
         self._kernels = kernels
         self._storages: dict[str, _Storage] = {}
+        self._memories: dict[str, _Storage] = {}
+        # Bytes from the start of its memory to a tensor that lies there in a row.
+        self._starts: dict[str, int] = {}
         self._expressions: dict[str, relax.Expr] = {}
         self._lines: list[_Line] = []
         self._weights = bytearray()
@@ -145,6 +148,10 @@ class _Planner:
             self._alias(var, value)
             return
         step = len(self._lines)
+        if var.name in self._graph.in_place:
+            self._expressions[var.name] = var
+            self._storages[var.name] = self._result(var.name, step)
+            return
         inputs = [self._operand(argument, step) for argument in value.args[1].fields]
         line = _Line(var.name, value.args[0].name_hint, inputs)
         single = isinstance(var.ty, relax.TensorType)
@@ -156,15 +163,17 @@ class _Planner:
         self._lines.append(line)
 
     def _result(self, name: str, step: int) -> _Storage:
-        """Return the memory of what `step` writes, which may have parts of it already."""
-        frame = self._graph.frames.get(name)
+        """Return the memory of what exists from `step` on; parts of it may be there already."""
+        tensor, frame = self._expressions[name], self._graph.frames.get(name)
         if frame is None:
-            return _Storage(Space.ARENA, _bytes(self._expressions[name]), first=step, last=step)
-        if frame.memory not in self._storages:
-            itemsize = np.dtype(str(self._expressions[name].ty.dtype)).itemsize
-            size = prod(frame.shape) * itemsize
-            self._storages[frame.memory] = _Storage(Space.ARENA, size, first=step, last=step)
-        storage = self._storages[frame.memory]
+            return _Storage(Space.ARENA, _bytes(tensor), first=step, last=step)
+        start = pointer_offset(frame, tensor)
+        if start is not None:
+            self._starts[name] = start
+        if frame.memory not in self._memories:
+            size = prod(frame.shape) * np.dtype(str(tensor.ty.dtype)).itemsize
+            self._memories[frame.memory] = _Storage(Space.ARENA, size, first=step, last=step)
+        storage = self._memories[frame.memory]
         storage.last = max(storage.last, step)
         return storage
 
@@ -176,6 +185,7 @@ class _Planner:
         else:
             source = self._operand(value.args[0], len(self._lines))
         self._storages[var.name] = self._storages[source]
+        self._starts[var.name] = self._starts.get(source, 0)
         self._expressions[var.name] = var
 
     def _operand(self, argument: relax.Expr, step: int) -> str:
@@ -244,12 +254,12 @@ class _Planner:
         storage, expression = self._storages[name], self._expressions[name]
         shape = shape_of(expression)
         value = self._graph.values.get(name) or Value("", shape)
-        frame = self._graph.frames.get(name)
+        frame = None if name in self._starts else self._graph.frames.get(name)
         return Buffer(
             space=storage.space,
             index=storage.index,
-            offset=storage.offset,
-            bytes=storage.bytes,
+            offset=storage.offset + self._starts.get(name, 0),
+            bytes=storage.bytes if frame else _bytes(expression),
             dtype=str(expression.ty.dtype),
             shape=shape,
             logical_shape=value.shape,
