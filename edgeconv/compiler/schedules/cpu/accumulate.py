@@ -9,8 +9,9 @@ from tvm import s_tir
 from edgeconv.compiler.schedules.cpu.common import extent, vectorize_unroll
 from edgeconv.compiler.schedules.machine import Machine, largest_divisor
 
-# Reduction steps unrolled in the inner loop.
+# Reduction steps unrolled in the inner loop, and how many such groups where inputs are vectors.
 UNROLL = 4
+VECTORS = 2
 # A loop with this annotation reads a buffer of that name front to back, from memory.
 STREAM = "stream"
 
@@ -45,10 +46,15 @@ def accumulate(
         outer = channel
     else:
         outer, inner = sch.split(channel, [None, steps])
-    sch.reorder(*taps, outer, inner, *tile)
+    unrolled = [inner, *tile]
     if machine.lane_fma and steps == in_block(sch, block) == machine.lanes:
-        _load_vectors(sch, block, outer, len(tile))
-    vectorize_unroll(sch, [inner, *tile])
+        outer, vector = sch.split(outer, [None, largest_divisor(extent(sch, outer), VECTORS)])
+        sch.reorder(*taps, outer, vector, *unrolled)
+        _load_vectors(sch, block, vector, len(tile))
+        unrolled = [vector, *unrolled]
+    else:
+        sch.reorder(*taps, outer, *unrolled)
+    vectorize_unroll(sch, unrolled)
     if streams:
         sch.annotate(outer, STREAM, str(sch.get(block).reads[1].source.name))
     init = sch.decompose_reduction(block, start or [*taps, outer][0])
