@@ -49,9 +49,9 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         sch.compute_inline(sch.get_sblock("pad"))
     band = []
     band_rows = _band_rows(sch, rows, column, machine) if rows else 1
-    outer_column, inner_column = sch.split(
-        column, [None, largest_divisor(extent(sch, column), MAX_COLUMNS)]
-    )
+    width = extent(sch, column)
+    columns = largest_divisor(width, MAX_COLUMNS) if lane is None else _even_part(width)
+    outer_column, inner_column = sch.split(column, [None, columns])
     if rows and not cut:
         height = largest_divisor(extent(sch, rows[0]), band_rows)
         band_row, first_row = sch.split(rows[0], [None, height])
@@ -68,12 +68,18 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         for tap in taps:
             sch.unroll(tap)
     vectorize_unroll(sch, inner)
-    for loop in [*rows, outer_column] if cut else []:
+    uneven = [outer_column] if width % columns else []
+    for loop in [*rows, outer_column] if cut else uneven:
         sch.annotate(loop, "pragma_loop_partition_hint", True)
     init = sch.decompose_reduction(window, taps[0])
     depth = len(sch.get_loops(window)) - len(taps) - len(inner)
     vectorize_unroll(sch, sch.get_loops(init)[depth:])
     vectorize_unroll(sch, sch.get_loops(store)[depth:])
+
+
+def _even_part(width: int) -> int:
+    """Return how many columns a tile has, where as few tiles as possible share `width` evenly."""
+    return -(-width // -(-width // MAX_COLUMNS))
 
 
 def _is_lane(sch: s_tir.Schedule, loop: object, machine: Machine) -> bool:
