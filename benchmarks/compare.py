@@ -43,7 +43,6 @@ class Measured:
         times: of single runs; None unless it ran.
         runs: how many were timed.
         error: largest max |got - want| / max |want| of the outputs, against PyTorch.
-        load_ms: from the file to a model that can run.
         peak_bytes: resident memory at most, beyond that of a bare interpreter for those in Python.
         model_bytes: size of the converted model.
         convert_s: duration of the conversion.
@@ -55,7 +54,6 @@ class Measured:
     times: Times | None = None
     runs: int = 0
     error: float = math.nan
-    load_ms: float = math.nan
     peak_bytes: int = 0
     model_bytes: int = 0
     convert_s: float = math.nan
@@ -131,27 +129,32 @@ def compare(case: Case, names: Sequence[str], threads: int, seconds: float) -> C
     """Time the peers on a case, about `seconds` each, in rounds of short turns."""
     found: dict[str, Measured] = {}
     with ExitStack() as stack:
-        running: dict[str, Process] = {}
+        started: dict[str, Process] = {}
         for name in names:
             folder, found[name] = converted(case, name)
             if found[name].status == "ok":
-                process = stack.enter_context(Process(name, case.folder, folder))
-                if _load(process, case, threads, name, found[name]):
-                    running[name] = process
+                started[name] = stack.enter_context(Process(name, case.folder, folder))
+        # At the same time: importing the runtimes takes longer than timing them.
+        for process in started.values():
+            process.send(do="load", threads=threads)
+        running = {
+            name: process
+            for name, process in started.items()
+            if _is_loaded(process, case, name, found[name])
+        }
         watch = Watch([process.pid for process in running.values()])
         _take_turns(running, found, seconds)
         disturbance = watch.disturbance()
     return Comparison(case, threads, disturbance, found)
 
 
-def _load(process: Process, case: Case, threads: int, name: str, measured: Measured) -> bool:
-    """Load the model and check its outputs; tell whether it can be timed."""
+def _is_loaded(process: Process, case: Case, name: str, measured: Measured) -> bool:
+    """Wait for the model to be loaded, check its outputs; tell whether it can be timed."""
     try:
-        answer = process.ask(_LOAD_S, do="load", threads=threads)
+        answer = process.receive(_LOAD_S)
     except PeerError as error:
         measured.status, measured.reason = "failed", str(error)
         return False
-    measured.load_ms = answer["load_ms"]
     measured.error = max(answer["errors"])
     limits = case.tolerances if name == OURS else [max(_WRONG, t) for t in case.tolerances]
     if not all(error <= limit for error, limit in zip(answer["errors"], limits, strict=True)):

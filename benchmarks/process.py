@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -74,13 +75,19 @@ class Process:
 
     def ask(self, timeout_s: float, **command: Any) -> dict[str, Any]:
         """Return the answer to a command; raises PeerError with the reason where it fails."""
+        self.send(**command)
+        return self.receive(timeout_s)
+
+    def send(self, **command: Any) -> None:
+        """Let the process work on a command."""
         assert self._process.stdin is not None
         self._signal(signal.SIGCONT)
-        try:
+        with suppress(BrokenPipeError):  # it has ended; `receive` says how
             self._process.stdin.write(json.dumps(command).encode() + b"\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            raise self._end() from None
+
+    def receive(self, timeout_s: float) -> dict[str, Any]:
+        """Return the answer to the command that was sent; raises PeerError as `ask`."""
         answer: dict[str, Any] = json.loads(self._line(timeout_s))
         self._signal(signal.SIGSTOP)
         if "error" in answer:

@@ -4,7 +4,7 @@ It runs in the runtime's own environment. Commands come as JSON objects, one a l
 each is answered by one on stdout:
 
     {"do": "convert"}               {"seconds": 1.2, "version": "1.32.0"}
-    {"do": "load", "threads": 2}    {"version": ..., "load_ms": 3.1, "errors": [2e-7]}
+    {"do": "load", "threads": 2}    {"errors": [2e-7]}
     {"do": "run", "count": 10}      {"ms": [0.51, ...]}
     {"do": "memory"}                {"peak_bytes": 12345678}
 
@@ -57,12 +57,10 @@ class Worker:
         return {"seconds": perf_counter() - start, "version": self._peer.version()}
 
     def _load(self, threads: int) -> dict[str, Any]:
-        start = perf_counter()
         self._session = self._peer.load(self._case, self._folder, threads)
-        load_ms = (perf_counter() - start) * 1e3
         got, want = self._session.outputs(), self._case.golden()[1]
         errors = [compare(a, b).max_rel for a, b in zip(got, want, strict=True)]
-        return {"version": self._peer.version(), "load_ms": load_ms, "errors": errors}
+        return {"errors": errors}
 
     def _loaded(self) -> Session:
         if self._session is None:

@@ -31,9 +31,7 @@ def case(name, family="network"):
 
 
 def took(ms, version="1"):
-    return Measured(
-        version=version, times=summarise([ms, ms, 2 * ms]), runs=3, error=1e-7, load_ms=1.0
-    )
+    return Measured(version=version, times=summarise([ms, ms, 2 * ms]), runs=3, error=1e-7)
 
 
 def report(*comparisons):
