@@ -135,3 +135,20 @@ def test_weights_and_bias_computed_at_run_time() -> None:
     inputs = {"x": normal(1, 32, 9, 11), "gate": normal(12, 1, 1, 1), "bias": normal(12)}
     model = graph_model(nodes, inputs, ["y", "z"], {"kernels": normal(12, 16, 3, 3)})
     check(model, inputs)
+
+
+def test_pooled_features_are_spread_and_joined_in_blocks() -> None:
+    nodes = [
+        conv("x", "w1", "a"),
+        helper.make_node("GlobalAveragePool", ["a"], ["p"], name="pool"),
+        conv("p", "w2", "q"),
+        helper.make_node("Expand", ["q", "shape"], ["e"], name="expand"),
+        helper.make_node("Concat", ["a", "e"], ["c"], axis=1, name="join"),
+        conv("c", "w3", "y"),
+    ]
+    constants = {"w1": normal(32, 16, 1, 1), "w2": normal(32, 32, 1, 1)}
+    constants |= {"w3": normal(16, 64, 1, 1), "shape": np.array([2, 32, 12, 12])}
+    model = graph_model(nodes, {"x": X}, ["y"], constants)
+    check(model, {"x": X})
+    # The input is laid out in blocks and the output is not.
+    assert steps(model, {"x": X}).count("layout") <= 2

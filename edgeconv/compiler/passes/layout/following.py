@@ -59,6 +59,18 @@ def reshape(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
     return True
 
 
+def broadcast(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
+    """Repeat a blocked tensor along the batch and in space; return False for any other."""
+    data, shape = call.args[0], shape_of(var)
+    blocked = forms.blocked.get(getattr(data, "name", ""))
+    if blocked is None or shape_of(data)[1:2] != shape[1:2] or len(shape_of(data)) != len(shape):
+        return False
+    _, outer, *_, block = shape_of(blocked)
+    repeated = relax.op.broadcast_to(blocked, (shape[0], outer, *shape[2:], block))
+    forms.emit(var, repeated, block)
+    return True
+
+
 def _follow(
     forms: Forms, argument: relax.Expr, shape: tuple[int, ...], block: int
 ) -> relax.Expr | None:
