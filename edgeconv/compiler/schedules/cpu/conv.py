@@ -22,7 +22,7 @@ from edgeconv.compiler.schedules.cpu.common import (
     total_work,
     vectorize_unroll,
 )
-from edgeconv.compiler.schedules.machine import Machine, few_pixels, image_tile
+from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, few_pixels, image_tile
 
 ANCHOR = "conv"
 
@@ -54,7 +54,9 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     if tile.rows > 1:
         rows[-1], inner_rows = sch.split(rows[-1], [None, tile.rows])
         inner = [inner_rows, *inner]
-    tiles = [batch, outer_blocks, *rows, outer_columns]
+    apart = _rows_apart(sch, conv, rows, taps, machine)
+    together = [row for row in rows if row not in apart]
+    tiles = [batch, *apart, outer_blocks, *together, outer_columns]
     sch.reorder(*tiles, *taps, channel, *inner)
     tile_loop = parallelise(sch, tiles, work)
     sch.reverse_compute_at(store, tile_loop, preserve_unit_loops=True)
@@ -68,3 +70,17 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         machine=machine,
         streams=few_pixels(size),
     )
+
+
+def _rows_apart(
+    sch: s_tir.Schedule, conv: object, rows: list[object], taps: list[object], machine: Machine
+) -> list[object]:
+    """Return the axes along which no windows overlap, where all weights stay in the cache.
+
+    Every panel of weights passes by one such row after the other, so that the input comes from
+    memory once, and windows along the other axes find it in the cache.
+    """
+    weight = sch.get(conv).reads[1].source
+    if prod(int(size) for size in weight.shape) * FLOAT_BYTES > machine.l2_bytes // 2:
+        return []
+    return [row for row, tap in zip(rows, taps, strict=False) if extent(sch, tap) == 1]
