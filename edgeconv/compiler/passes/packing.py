@@ -45,8 +45,8 @@ def pack_depthwise_weight(weight: Array, block: int) -> Array:
 
 
 def pack_matmul_weight(weight: Array, tile: int) -> Array:
-    """(K, N) to (ceil(N/tile), K, tile), zeros beyond N."""
-    padded = _pad_axis(weight, 1, tile)
-    depth, columns = padded.shape
-    panels = padded.reshape(depth, columns // tile, tile)
-    return np.ascontiguousarray(panels.transpose(1, 0, 2))
+    """(*batch, K, N) to (*batch, ceil(N/tile), K, tile), zeros beyond N."""
+    padded = _pad_axis(weight, weight.ndim - 1, tile)
+    *batch, depth, columns = padded.shape
+    panels = padded.reshape(*batch, depth, columns // tile, tile)
+    return np.ascontiguousarray(np.moveaxis(panels, -2, -3))

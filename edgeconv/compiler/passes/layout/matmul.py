@@ -2,37 +2,68 @@
 
 from __future__ import annotations
 
-from math import gcd, prod
+from math import prod
 
 import tvm
 from tvm import relax
 
-from edgeconv.compiler.compute.matmul import matmul_packed, matmul_plain
+from edgeconv.compiler.compute.matmul import matmul_packed, pack_columns
 from edgeconv.compiler.graph import constant
 from edgeconv.compiler.passes.layout.forms import Forms
-from edgeconv.compiler.passes.packing import Array, pack_matmul_weight
-from edgeconv.compiler.passes.rewriting import constant_of, shape_of
-from edgeconv.compiler.schedules.machine import Machine
+from edgeconv.compiler.passes.packing import pack_matmul_weight
+from edgeconv.compiler.passes.rewriting import constant_of, op_name, shape_of
+from edgeconv.compiler.schedules.machine import Machine, RegisterTile, register_tile, tile_counts
+
+# With fewer rows the accumulators of several vectors hide the latency of one.
+FEW_ROWS = 4
 
 
 def matmul(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
-    """Emit a matrix product, by packed weights where they are constant."""
-    data, weight = forms.as_plain(call.args[0]), constant_of(call.args[1])
-    depth, columns = shape_of(call.args[1])[-2:]
+    """Emit a matrix product; the second operand is packed, a computed one at run time."""
+    columns = shape_of(call.args[1])[-1]
+    rows, depth = shape_of(call.args[0])[-2:]
     forms.tables.macs[var.name] = prod(shape_of(var)) * depth
     forms.tables.families[var.name] = "matmul"
-    if weight is None or weight.ndim != 2:
-        other = forms.as_plain(call.args[1])
-        tile = gcd(columns, forms.machine.lanes)
-        forms.emit(var, forms.call(matmul_plain, [data, other], tile))
-        return True
-    packed = packed_panels(weight, shape_of(data)[-2], forms.machine)
-    forms.emit(var, forms.call(matmul_packed, [data, packed], columns))
+    tile = matmul_tile(rows, columns, forms.machine)
+    width = tile.blocks * forms.machine.lanes
+    weight = constant_of(call.args[1])
+    if weight is None:
+        packed = _packed_late(forms, var.name, call.args[1], width)
+    else:
+        packed = constant(pack_matmul_weight(weight, width))
+    operands = [forms.as_plain(call.args[0]), packed]
+    forms.emit(var, forms.call(matmul_packed, operands, columns, tile.columns))
     return True
 
 
-def packed_panels(weight: Array, rows: int, machine: Machine) -> relax.Expr:
-    """Pack constant weights (K, N) for `matmul_packed` with so many rows of data."""
-    # With few rows the accumulators of several vectors hide the latency of one.
-    tile = machine.lanes * (4 if rows < 4 else 1)
-    return constant(pack_matmul_weight(weight, tile))
+def matmul_tile(rows: int, columns: int, machine: Machine) -> RegisterTile:
+    """Return how many rows (as `columns`) by vectors (as `blocks`) are computed together."""
+    vectors = -(-columns // machine.lanes)
+    return register_tile(
+        rows,
+        tile_counts(vectors) if rows >= FEW_ROWS else [FEW_ROWS],
+        machine,
+        block=machine.lanes,
+        in_block=machine.lanes,
+    )
+
+
+def _packed_late(forms: Forms, name: str, other: relax.Var, width: int) -> relax.Var:
+    """Pack a computed matrix; a transposition before costs nothing."""
+    definition = forms.definitions.get(other.name)
+    source, transposed = other, False
+    if definition is not None and op_name(definition) == "relax.permute_dims":
+        transposed = _exchanges_last(definition)
+        source = definition.args[0] if transposed else other
+    call = forms.call(pack_columns, [forms.as_plain(source)], width, transposed)
+    packed = forms.builder.emit(call, f"{name}_packed")
+    forms.tables.families[packed.name] = "layout"
+    forms.tables.layers[packed.name] = forms.tables.layers.get(name, ())
+    return packed
+
+
+def _exchanges_last(call: tvm.ir.Call) -> bool:
+    """Whether a transposition exchanges the last two axes, and keeps the others."""
+    rank = len(shape_of(call.args[0]))
+    axes = [int(axis) % rank for axis in call.attrs.axes or reversed(range(rank))]
+    return axes == [*range(rank - 2), rank - 1, rank - 2]

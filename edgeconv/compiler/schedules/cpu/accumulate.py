@@ -50,7 +50,7 @@ def accumulate(
     if machine.lane_fma and steps == in_block(sch, block) == machine.lanes:
         outer, vector = sch.split(outer, [None, largest_divisor(extent(sch, outer), VECTORS)])
         sch.reorder(*taps, outer, vector, *unrolled)
-        _load_vectors(sch, block, vector, len(tile))
+        load_vectors(sch, block, vector, len(tile))
         unrolled = [vector, *unrolled]
     else:
         sch.reorder(*taps, outer, *unrolled)
@@ -72,7 +72,7 @@ def in_block(sch: s_tir.Schedule, block: object) -> int:
     return int(sch.get(block).reads[0].source.shape[-1])
 
 
-def _load_vectors(sch: s_tir.Schedule, block: object, loop: object, tile_axes: int) -> None:
+def load_vectors(sch: s_tir.Schedule, block: object, loop: object, tile_axes: int) -> None:
     """Load each column's channels as one vector, whose lanes the FMAs pick."""
     vectors = sch.cache_read(block, 0, "local")
     sch.compute_at(vectors, loop, preserve_unit_loops=True)
