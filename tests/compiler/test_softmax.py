@@ -28,6 +28,29 @@ def test_softmax_over_any_axis(shape: list[int], data: st.DataObject) -> None:
     np.testing.assert_allclose(run_model(model, {"x": x})["y"], want, rtol=1e-6, atol=1e-30)
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(4, 8), (5, 7), (1, 3)])
+def test_logits_of_relative_position_are_added_in_the_kernel(rows: int, columns: int) -> None:
+    random = np.random.default_rng(0)
+    shape = (2, 3, rows * columns)
+    inputs = {
+        "x": random.standard_normal(shape, np.float32),
+        "a": random.standard_normal((2, 3, rows, 1), np.float32),
+        "b": random.standard_normal((2, 3, 1, columns), np.float32),
+    }
+    nodes = [
+        helper.make_node("Add", ["b", "a"], ["pairs"]),
+        helper.make_node("Reshape", ["pairs", "shape"], ["flat"]),
+        helper.make_node("Add", ["flat", "x"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["y"]),
+    ]
+    model = graph_model(nodes, inputs, ["y"], {"shape": np.array(shape)})
+    (step,) = compile_model(model, inputs).plan.steps
+    assert step.family == "softmax"
+    logits = inputs["x"].astype(np.float64) + (inputs["a"] + inputs["b"]).reshape(shape)
+    want = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    np.testing.assert_allclose(run_model(model, inputs)["y"], want, rtol=2e-6)
+
+
 # Digits that are lost, in units of the last place of single precision, and the exact function.
 FUNCTIONS = {
     "Exp": (1.0, math.exp, 87.0),

@@ -13,32 +13,38 @@ from tvm.script.ir_builder import tirx as T
 from edgeconv.compiler.compute.reduce import limits
 
 
-def softmax(data: te.Tensor, lanes: int, parallel: bool) -> te.Tensor:
+def softmax(*tensors: te.Tensor, lanes: int, parallel: bool) -> te.Tensor:
     """Exponentials of each row, relative to its maximum, divided by their sum.
 
     Args:
-        data: (rows, elements, columns); what lies along the middle axis is normalised.
+        tensors: data (rows, elements, columns); what lies along the middle axis is normalised.
+            Optionally two addends (rows, R) and (rows, C) with elements = R * C and one column:
+            element i * C + j gets the sum of element i of the one and j of the other, as logits of
+            relative position in an image do.
         lanes: elements that are computed together, along columns where there are several.
         parallel: whether to run rows in parallel.
 
     Returns:
-        The shape and dtype of `data`.
+        The shape and dtype of the data.
     """
-    shape, dtype = data.shape, data.dtype
+    shape, dtype = tensors[0].shape, tensors[0].dtype
     # Without buffers of our own, te declares them with offsets, which bare pointers do not have.
-    source, target = (
-        tirx.decl_buffer(shape, dtype, name, layout=None) for name in ("source", "target")
-    )
+    sources = [
+        tirx.decl_buffer(tensor.shape, dtype, f"source{i}", layout=None)
+        for i, tensor in enumerate(tensors)
+    ]
+    target = tirx.decl_buffer(shape, dtype, "target", layout=None)
 
     def statements(ins: Any, outs: Any) -> Any:
-        return _Passes(T.buffer_proxy(ins[0]), T.buffer_proxy(outs[0]), lanes).build(parallel)
+        source, *addends = (T.buffer_proxy(buffer) for buffer in ins)
+        return _Passes(source, tuple(addends), T.buffer_proxy(outs[0]), lanes).build(parallel)
 
     return te.extern(
         [shape],
-        [data],
+        list(tensors),
         statements,
         dtype=[dtype],
-        in_buffers=[source],
+        in_buffers=sources,
         out_buffers=[target],
         name="softmax",
     )
@@ -49,6 +55,7 @@ class _Passes:
     """The loops of `softmax`."""
 
     source: Any
+    addends: tuple[Any, ...]
     target: Any
     lanes: int
 
@@ -68,14 +75,30 @@ class _Passes:
                 def at(step: Any, lane: Any) -> tuple[Any, Any, Any]:
                     return (row, step * width + lane, 0) if along else (row, step, first + lane)
 
+                if self.addends:
+                    self._add(row)
                 self._row(at, width, elements, along)
             return builder.get()
+
+    def _add(self, row: Any) -> None:
+        """Write the data with its addends to the target."""
+        outer, inner = self.addends
+        length = int(inner.shape[1])
+        width = gcd(length, self.lanes)
+        runs = length // width
+        with T.serial(0, int(outer.shape[1])) as i, T.serial(0, runs) as run:
+            first = run * width
+            with T.vectorized(0, width) as lane:
+                place = row, i * length + first + lane, 0
+                pair = outer[row, i] + inner[row, first + lane]
+                self.target[place] = self.source[place] + pair
 
     def _row(self, at: Any, width: int, elements: int, along: bool) -> None:
         """Normalise `width` lanes of rows side by side, or `along` one row."""
         dtype = self.source.dtype
         steps = elements // width if along else elements
         rest = elements % width if along else 0
+        source = self.target if self.addends else self.source
         peak, total = (
             T.buffer_proxy(T.alloc_buffer((width,), dtype, scope="local", layout=None))
             for _ in range(2)
@@ -85,17 +108,17 @@ class _Passes:
             return 0 if along else lane
 
         def exponential(step: Any, lane: Any) -> Any:
-            return tirx.exp(self.source[at(step, lane)] - peak[one(lane)])
+            return tirx.exp(source[at(step, lane)] - peak[one(lane)])
 
         with T.vectorized(0, width) as lane:
             peak[lane] = limits(dtype)[0]
         with T.serial(0, steps) as step, T.vectorized(0, width) as lane:
-            peak[lane] = tirx.max(peak[lane], self.source[at(step, lane)])
+            peak[lane] = tirx.max(peak[lane], source[at(step, lane)])
         if along:
             with T.unroll(1, width) as lane:
                 peak[0] = tirx.max(peak[0], peak[lane])
             with T.serial(0, rest) as lane:
-                peak[0] = tirx.max(peak[0], self.source[at(steps, lane)])
+                peak[0] = tirx.max(peak[0], source[at(steps, lane)])
 
         with T.vectorized(0, width) as lane:
             total[lane] = tirx.const(0, dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from math import prod
 
 import tvm
@@ -9,7 +10,7 @@ from tvm import relax
 
 from edgeconv.compiler.compute import softmax as compute
 from edgeconv.compiler.passes.layout.forms import Forms
-from edgeconv.compiler.passes.rewriting import shape_of
+from edgeconv.compiler.passes.rewriting import op_name, shape_of
 from edgeconv.compiler.schedules.cpu.common import MIN_PARALLEL_WORK
 
 # What an exponential costs, in multiplications.
@@ -17,18 +18,61 @@ EXP_WORK = 16
 
 
 def softmax(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
-    """Emit a softmax over one axis."""
+    """Emit a softmax over one axis, with the logits of relative position that are added before."""
     shape = shape_of(var)
     axis = int(call.attrs.axis) % len(shape)
     flat = prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
-    rows = forms.builder.emit(relax.op.reshape(forms.as_plain(call.args[0]), flat))
+    relative = _relative(forms, call.args[0]) if axis == len(shape) - 1 else None
+    data, addends, added = relative or (call.args[0], (), ())
+    operands = [forms.builder.emit(relax.op.reshape(forms.as_plain(data), flat))] + [
+        forms.builder.emit(relax.op.reshape(forms.as_plain(addend), (flat[0], length)))
+        for addend, length in addends
+    ]
     parallel = prod(shape) * EXP_WORK >= MIN_PARALLEL_WORK and prod(shape) > shape[axis]
-    result = forms.call(compute.softmax, [rows], forms.machine.lanes, parallel)
+    options = {"lanes": forms.machine.lanes, "parallel": parallel}
+    kernel = forms.builder.emit(
+        forms.call(compute.softmax, operands, **options), f"{var.name}_rows"
+    )
     tables = forms.tables
-    kernel = forms.builder.emit(result, f"{var.name}_rows")
     tables.families[kernel.name] = "softmax"
-    tables.layers[kernel.name] = tables.layers.get(var.name, ())
+    layers = [tables.layers.get(name, ()) for name in (*added, var.name)]
+    tables.layers[kernel.name] = tuple(dict.fromkeys(chain.from_iterable(layers)))
     if var.name in tables.values:
         tables.values[kernel.name] = tables.values[var.name]
     forms.emit(var, relax.op.reshape(kernel, shape))
     return True
+
+
+# The data, two addends with their lengths, and the names of the sums.
+Relative = tuple[relax.Expr, tuple[tuple[relax.Expr, int], ...], tuple[str, ...]]
+
+
+def _relative(forms: Forms, logits: relax.Expr) -> Relative | None:
+    """Read data + reshape(a + b), where (*rows, R, 1) and (*rows, 1, C) become (*rows, R * C)."""
+    total = _operands(forms, logits, "relax.add")
+    if len(total) != 2:
+        return None
+    for data, view in (total, total[::-1]):
+        merged = _operands(forms, view, "relax.reshape")
+        addends = _operands(forms, merged[0], "relax.add") if merged else []
+        if len(addends) != 2:
+            continue
+        shapes = [shape_of(addend) for addend in addends]
+        if shapes[0][-1] != 1:
+            addends, shapes = addends[::-1], shapes[::-1]
+        (*rows, outer, one), (*same, unit, inner) = shapes
+        whole = shape_of(data) == shape_of(view) and shape_of(view)[-1] == outer * inner
+        if whole and one == unit == 1 and rows == same:
+            names = merged[0].name, view.name, logits.name
+            return data, ((addends[0], outer), (addends[1], inner)), names
+    return None
+
+
+def _operands(forms: Forms, expression: relax.Expr, name: str) -> list[relax.Var]:
+    """Return the tensors that an operator `name` computes `expression` of; none for others."""
+    if not isinstance(expression, relax.Var):
+        return []
+    definition = forms.definitions.get(expression.name)
+    if definition is None or op_name(definition) != name:
+        return []
+    return [argument for argument in definition.args if isinstance(argument, relax.Var)]
