@@ -90,7 +90,7 @@ def surrounded_pixels(data: te.Tensor, block: int) -> te.Tensor:
 
 
 def deformable_blocked(
-    *tensors: te.Tensor, sampling: Sampling, groups: int, columns: int
+    *tensors: te.Tensor, sampling: Sampling, groups: int, columns: int, tiles: int
 ) -> te.Tensor:
     """Sample tiles of pixels into panels, and multiply those by packed weights.
 
@@ -101,6 +101,7 @@ def deformable_blocked(
         sampling: the geometry.
         groups: as for `conv_blocked`.
         columns: pixels of a tile.
+        tiles: how many to compute; what is beyond the image is dropped.
 
     Returns:
         (N, ceil(OC/ob), OH, OW, ob), in the dtype of the pixels.
@@ -108,7 +109,6 @@ def deformable_blocked(
     data, weight, *moves = tensors
     batch, _, blocks, in_block = (int(s) for s in data.shape)
     outer, taps, channels, tile, out_block = (int(s) for s in weight.shape)
-    tiles = -(-sampling.pixels // columns)
     sample = _sampler(data, moves, sampling, tiles * columns)
     panel = te.compute(
         (batch, tiles, taps, blocks, columns, in_block),

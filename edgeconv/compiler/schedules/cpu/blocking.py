@@ -84,6 +84,11 @@ def choose_blocking(tiles: Tiles, granule: int, machine: Machine) -> Blocking:
     )
 
 
+def band_count(tiles: int, tile_bytes: int, machine: Machine) -> int:
+    """Return in how many bands to take tiles, so that one fills half of the second-level cache."""
+    return -(-tiles // max(1, machine.l2_bytes // 2 // tile_bytes))
+
+
 def _cost(tiles: Tiles, blocking: Blocking, machine: Machine) -> float:
     chunks, groups = tiles.steps // blocking.steps, tiles.panels // blocking.panels
     runs = tiles.depth // blocking.depth

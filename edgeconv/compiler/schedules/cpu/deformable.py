@@ -11,6 +11,7 @@ from math import gcd
 from tvm import s_tir
 
 from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
+from edgeconv.compiler.schedules.cpu.blocking import band_count
 from edgeconv.compiler.schedules.cpu.common import (
     attach_epilogue,
     extent,
@@ -19,7 +20,7 @@ from edgeconv.compiler.schedules.cpu.common import (
     total_work,
     vectorize_unroll,
 )
-from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, largest_divisor
+from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine
 
 ANCHOR = "deformable"
 
@@ -37,8 +38,8 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     batch, block, pixel, lane, tap, channel = sch.get_loops(product)
     panels, inner_block = sch.split(block, [None, tile_blocks(sch, product)])
     tile_bytes = sampled // extent(sch, batch) // tiles * FLOAT_BYTES
-    length = _band_tiles(tiles, tile_bytes, machine)
-    band, step, column = sch.split(pixel, [None, length, columns])
+    bands = band_count(tiles, tile_bytes, machine)
+    band, step, column = sch.split(pixel, [bands, None, columns])
     inner = [column, inner_block, lane]
     sch.reorder(batch, band, panels, step, tap, channel, *inner)
     tile_loop = parallelise(sch, [panels, step], work)
@@ -69,8 +70,3 @@ def _vectorise(sch: s_tir.Schedule, loop: object, machine: Machine) -> None:
     lanes = gcd(extent(sch, loop), machine.lanes)
     if lanes > 1:
         sch.vectorize(sch.split(loop, [None, lanes])[1])
-
-
-def _band_tiles(tiles: int, tile_bytes: int, machine: Machine) -> int:
-    """Return how many tiles of panels fill half of the second-level cache: a divisor of `tiles`."""
-    return largest_divisor(tiles, max(1, machine.l2_bytes // 2 // tile_bytes))

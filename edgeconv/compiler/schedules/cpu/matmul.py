@@ -10,7 +10,7 @@ from math import gcd
 from tvm import s_tir
 
 from edgeconv.compiler.schedules.cpu.accumulate import UNROLL, load_vectors
-from edgeconv.compiler.schedules.cpu.blocking import chunk_length
+from edgeconv.compiler.schedules.cpu.blocking import Tiles, choose_blocking
 from edgeconv.compiler.schedules.cpu.common import (
     attach_epilogue,
     extent,
@@ -18,12 +18,7 @@ from edgeconv.compiler.schedules.cpu.common import (
     total_work,
     vectorize_unroll,
 )
-from edgeconv.compiler.schedules.machine import (
-    FLOAT_BYTES,
-    Machine,
-    largest_divisor,
-    register_tile,
-)
+from edgeconv.compiler.schedules.machine import Machine, largest_divisor, register_tile
 
 ANCHOR = "matmul"
 
@@ -38,19 +33,21 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     vectors, lane = sch.split(lane, [None, gcd(extent(sch, lane), machine.lanes)])
     lanes, depth = extent(sch, lane), extent(sch, k)
     tile = register_tile(rows, [extent(sch, vectors)], machine, block=lanes, in_block=lanes)
-    length = chunk_length(
-        extent(sch, row) // tile.columns,
-        tile.columns * depth * FLOAT_BYTES,
+    tiles = Tiles(
+        steps=extent(sch, row) // tile.columns,
         panels=extent(sch, panel),
-        panel_bytes=depth * extent(sch, vectors) * lanes * FLOAT_BYTES,
-        machine=machine,
+        depth=depth,
+        columns=tile.columns,
+        rows=extent(sch, vectors) * lanes,
     )
-    chunk, step, inner_row = sch.split(row, [None, length, tile.columns])
+    blocking = choose_blocking(tiles, depth, machine)
+    chunk, step, inner_row = sch.split(row, [None, blocking.steps, tile.columns])
+    group, panel = sch.split(panel, [None, blocking.panels])
     steps = largest_divisor(depth, UNROLL)
     outer_k, inner_k = sch.split(k, [None, steps])
     inner = [inner_k, inner_row, vectors, lane]
-    sch.reorder(*batch, chunk, panel, step, outer_k, *inner)
-    tile_loop = parallelise(sch, [*batch, chunk, panel, step], work)
+    sch.reorder(*batch, chunk, group, panel, step, outer_k, *inner)
+    tile_loop = parallelise(sch, [*batch, chunk, group, panel, step], work)
     sch.reverse_compute_at(store, tile_loop, preserve_unit_loops=True)
     _store_vectors(sch, store, machine)
     # Rows that are read twice at the end have no constant region.

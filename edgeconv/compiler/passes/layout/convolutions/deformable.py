@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import gcd
+from math import gcd, prod
 
 import tvm
 from tvm import relax
@@ -18,10 +18,12 @@ from edgeconv.compiler.passes.conv_call import Convolution
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.packing import pack_conv_weight, pack_depthwise_weight
 from edgeconv.compiler.passes.rewriting import shape_of, substitute
+from edgeconv.compiler.schedules.cpu.blocking import band_count
 from edgeconv.compiler.schedules.machine import (
     FLOAT_BYTES,
     channel_block,
     register_tile,
+    round_up,
     tile_counts,
 )
 
@@ -64,9 +66,18 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
         forms.machine,
         block=block,
         in_block=lanes,
+        depth=kernels[0].size,
     )
     tensors = [pixels, constant(pack_conv_weight(kernels, block, tile.blocks)), *operands]
-    options = {"sampling": sampling, "groups": conv.groups, "columns": tile.columns}
+    tiles = -(-sampling.pixels // tile.columns)
+    tile_bytes = tile.columns * taps * prod(shape_of(pixels)[2:]) * FLOAT_BYTES
+    tiles = round_up(tiles, band_count(tiles, tile_bytes, forms.machine))
+    options = {
+        "sampling": sampling,
+        "groups": conv.groups,
+        "columns": tile.columns,
+        "tiles": tiles,
+    }
     return forms.call(deformable_blocked, tensors, **options), block
 
 
