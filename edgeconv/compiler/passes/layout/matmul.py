@@ -10,7 +10,7 @@ from tvm import relax
 from edgeconv.compiler.compute.matmul import matmul_packed, pack_columns
 from edgeconv.compiler.graph import constant
 from edgeconv.compiler.passes.layout.forms import Forms
-from edgeconv.compiler.passes.packing import pack_matmul_weight
+from edgeconv.compiler.passes.packing import Array, pack_matmul_weight
 from edgeconv.compiler.passes.rewriting import constant_of, op_name, shape_of
 from edgeconv.compiler.schedules.machine import Machine, RegisterTile, register_tile, tile_counts
 
@@ -20,23 +20,29 @@ FEW_ROWS = 4
 
 def matmul(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
     """Emit a matrix product; the second operand is packed, a computed one at run time."""
-    columns = shape_of(call.args[1])[-1]
-    rows, depth = shape_of(call.args[0])[-2:]
-    forms.tables.macs[var.name] = prod(shape_of(var)) * depth
+    data, other = forms.as_plain(call.args[0]), call.args[1]
+    forms.tables.macs[var.name] = prod(shape_of(var)) * shape_of(data)[-1]
     forms.tables.families[var.name] = "matmul"
-    tile = matmul_tile(rows, columns, forms.machine)
-    width = tile.blocks * forms.machine.lanes
-    weight = constant_of(call.args[1])
-    if weight is None:
-        packed = _packed_late(forms, var.name, call.args[1], width)
-    else:
-        packed = constant(pack_matmul_weight(weight, width))
-    operands = [forms.as_plain(call.args[0]), packed]
-    forms.emit(var, forms.call(matmul_packed, operands, columns, tile.columns))
+    weight = constant_of(other)
+    if weight is not None:
+        forms.emit(var, constant_product(forms, data, weight))
+        return True
+    columns = shape_of(other)[-1]
+    tile = _tile(shape_of(data)[-2], columns, forms.machine)
+    packed = _packed_late(forms, var.name, other, tile.blocks * forms.machine.lanes)
+    forms.emit(var, forms.call(matmul_packed, [data, packed], columns, tile.columns))
     return True
 
 
-def matmul_tile(rows: int, columns: int, machine: Machine) -> RegisterTile:
+def constant_product(forms: Forms, data: relax.Expr, weight: Array) -> tvm.ir.Call:
+    """Return a call that multiplies (*batch, M, K) by constants (*batch, K, N)."""
+    columns = weight.shape[-1]
+    tile = _tile(shape_of(data)[-2], columns, forms.machine)
+    packed = constant(pack_matmul_weight(weight, tile.blocks * forms.machine.lanes))
+    return forms.call(matmul_packed, [data, packed], columns, tile.columns)
+
+
+def _tile(rows: int, columns: int, machine: Machine) -> RegisterTile:
     """Return how many rows (as `columns`) by vectors (as `blocks`) are computed together."""
     vectors = -(-columns // machine.lanes)
     return register_tile(

@@ -6,10 +6,9 @@ from math import prod
 
 from tvm import relax
 
-from edgeconv.compiler.compute.matmul import matmul_packed
 from edgeconv.compiler.passes.conv_call import Transposed
 from edgeconv.compiler.passes.layout.forms import Forms
-from edgeconv.compiler.passes.layout.matmul import packed_panels
+from edgeconv.compiler.passes.layout.matmul import constant_product
 from edgeconv.compiler.passes.packing import pack_channels
 from edgeconv.compiler.passes.rewriting import shape_of
 from edgeconv.compiler.schedules.machine import channel_block
@@ -28,9 +27,8 @@ def spread(forms: Forms, name: str, transposed: Transposed) -> tuple[relax.Expr,
         return None
     block = channel_block(outs, forms.machine)
     weight = pack_channels(transposed.weight, block)
-    pixel = relax.op.reshape(forms.as_plain(transposed.data), (batch, channels))
-    panels = packed_panels(weight.reshape(channels, -1), batch, forms.machine)
-    call = forms.call(matmul_packed, [forms.builder.emit(pixel), panels], prod(weight.shape[1:]))
+    pixel = forms.builder.emit(relax.op.reshape(forms.as_plain(transposed.data), (batch, channels)))
+    call = constant_product(forms, pixel, weight.reshape(channels, -1))
     product = forms.builder.emit(call, f"{name}_pixel")
     forms.tables.layers[product.name] = forms.tables.layers.get(name, ())
     forms.tables.families[product.name] = "transposed"

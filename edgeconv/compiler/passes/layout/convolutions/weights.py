@@ -9,13 +9,12 @@ import numpy as np
 from tvm import relax
 
 from edgeconv.compiler.compute.layout import permuted
-from edgeconv.compiler.compute.matmul import matmul_packed
 from edgeconv.compiler.graph import constant
 from edgeconv.compiler.passes.conv_call import Convolution
 from edgeconv.compiler.passes.layout.forms import Forms
-from edgeconv.compiler.passes.layout.matmul import matmul_tile
+from edgeconv.compiler.passes.layout.matmul import constant_product
 from edgeconv.compiler.passes.mixture import Mixture, read_mixture
-from edgeconv.compiler.passes.packing import Array, pack_matmul_weight
+from edgeconv.compiler.passes.packing import Array
 
 Pack = Callable[[Array], Array]
 
@@ -50,10 +49,8 @@ def _mixed(forms: Forms, name: str, mixture: Mixture, pack: Pack) -> relax.Expr 
     factors = forms.builder.emit(
         relax.op.reshape(forms.as_plain(mixture.factors), (mixture.samples, count))
     )
-    tile = matmul_tile(*rows, forms.machine)
-    width = tile.blocks * forms.machine.lanes
-    panels = constant(pack_matmul_weight(experts.reshape(count, -1), width))
-    mixed = _emit(forms, name, forms.call(matmul_packed, [factors, panels], rows[1], tile.columns))
+    product = constant_product(forms, factors, experts.reshape(count, -1))
+    mixed = _emit(forms, name, product)
     forms.tables.macs[mixed.name] = count * prod(rows)
     if mixture.shift is not None:
         shift = np.stack([pack(sample) for sample in mixture.shift])
