@@ -74,6 +74,7 @@ class Graph:
         paddings: zeros (before, after) the operand on each axis of a variable that is its padded
             operand, by name. The variable may be longer; what comes then does not matter.
         joins: the axis along which a variable joins its operands, by name.
+        repeats: variables that repeat every element of their operand along an axis.
         frames: how variables lie inside others, by name.
         in_place: variables whose operands lie where they shall be, so that nothing has to be done.
     """
@@ -85,6 +86,7 @@ class Graph:
     families: dict[str, str] = field(default_factory=dict)
     paddings: dict[str, Padding] = field(default_factory=dict)
     joins: dict[str, int] = field(default_factory=dict)
+    repeats: frozenset[str] = frozenset()
     frames: dict[str, Frame] = field(default_factory=dict)
     in_place: frozenset[str] = frozenset()
 

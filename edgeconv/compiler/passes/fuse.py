@@ -4,6 +4,9 @@ A chain starts at any kernel and goes on while its result is read by one kernel 
 or broadcasting, with an output of the same shape. A chain that starts element-wise also takes in
 the element-wise kernels that it alone reads, so that a whole expression is one kernel. The chain
 runs where its last kernel stood, when every other operand exists.
+
+An operand that only repeats elements (nearest upsampling) is never made: the chain reads what is
+repeated.
 """
 
 from __future__ import annotations
@@ -60,7 +63,8 @@ def fuse(graph: Graph) -> Graph:
             layers[var.name] = tuple(
                 dict.fromkeys(layer for name in chain for layer in graph.layers.get(name, ()))
             )
-            families[var.name] = graph.families.get(chain[0], "elementwise")
+            first = next((name for name in chain if name not in graph.repeats), chain[0])
+            families[var.name] = graph.families.get(first, "elementwise")
             macs[var.name] = sum(graph.macs.get(name, 0) for name in chain)
         return [current(output) for output in output_tuple(graph.main)]
 
@@ -81,7 +85,7 @@ def _chains(graph: Graph) -> dict[str, tuple[str, ...]]:
     # Backwards, so that a sum joins the later of its producers and the earlier one's operands
     # are not kept alive for it.
     for var, value in reversed(bindings):
-        if op_name(value) != CALL_TIR or var.name in taken or _is_tuple(var):
+        if op_name(value) != CALL_TIR or var.name in taken | graph.repeats or _is_tuple(var):
             continue
         chain = [var.name]
         while (reader := readers.get(chain[-1])) and reader not in taken:
@@ -91,7 +95,39 @@ def _chains(graph: Graph) -> dict[str, tuple[str, ...]]:
         if len(chain) > 1 and not _extends_upward(graph.module, value, values, uses, taken):
             chains[chain[-1]] = tuple(chain)
             taken.update(chain)
-    return _with_operand_kernels(graph.module, chains, values, uses, taken)
+    chains = _with_operand_kernels(graph.module, chains, values, uses, taken)
+    return _with_repeats(graph, chains, values, uses)
+
+
+def _with_repeats(
+    graph: Graph,
+    chains: dict[str, tuple[str, ...]],
+    values: dict[str, tuple[relax.Var, relax.Expr]],
+    uses: Mapping[str, int],
+) -> dict[str, tuple[str, ...]]:
+    """Let element-wise kernels, and repetitions, take in the repetitions that they alone read."""
+
+    def repeated(name: str) -> Iterator[str]:
+        """Yield what a kernel takes in, and the kernel."""
+        value = values[name][1]
+        takes = name in graph.repeats or _pattern(graph.module, value) in FUSIBLE_PATTERNS
+        for operand in dict.fromkeys(getattr(o, "name", "") for o in arguments_of(value)):
+            if takes and operand in graph.repeats and uses[operand] == 1:
+                yield from repeated(operand)
+        yield name
+
+    inside = {name for chain in chains.values() for name in chain}
+    alone = [
+        name
+        for name, (_, value) in values.items()
+        if op_name(value) == CALL_TIR and name not in inside
+    ]
+    whole = {
+        links[-1]: tuple(taken for link in links for taken in repeated(link))
+        for links in (*chains.values(), *((name,) for name in alone))
+    }
+    taken_in = {name for links in whole.values() for name in links[:-1]}
+    return {last: links for last, links in whole.items() if len(links) > 1 and last not in taken_in}
 
 
 def _with_operand_kernels(

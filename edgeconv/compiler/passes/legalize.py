@@ -17,11 +17,13 @@ ALIASING = ("relax.reshape",)
 def legalize(graph: Graph) -> Graph:
     """Replace every operator but `ALIASING` by a call of a TIR function, and classify those.
 
-    The functions are anonymous; which of them joined tensors is noted.
+    The functions are anonymous; which of them joined or repeated tensors is noted.
     """
+    bindings = bindings_of(graph.main)
+    repeats = frozenset(var.name for var, value in bindings if op_name(value) == "relax.repeat")
     joins = {
         var.name: int(value.attrs.axis) % len(shape_of(var))
-        for var, value in bindings_of(graph.main)
+        for var, value in bindings
         if op_name(value) == "relax.concat"
     }
     passes = tvm.ir.transform.Sequential(
@@ -30,4 +32,4 @@ def legalize(graph: Graph) -> Graph:
             relax.transform.AnnotateTIROpPattern(),
         ]
     )
-    return replace(graph, module=passes(graph.module), joins=joins)
+    return replace(graph, module=passes(graph.module), joins=joins, repeats=repeats)

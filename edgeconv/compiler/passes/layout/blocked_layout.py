@@ -20,7 +20,13 @@ from edgeconv.compiler.passes.layout.convolutions import (
     deformable,
     transposed_convolution,
 )
-from edgeconv.compiler.passes.layout.following import broadcast, concat, elementwise, reshape
+from edgeconv.compiler.passes.layout.following import (
+    broadcast,
+    concat,
+    elementwise,
+    repeat,
+    reshape,
+)
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.layout.matmul import matmul
 from edgeconv.compiler.passes.layout.pooling import average_pooling, global_pooling, max_pooling
@@ -48,6 +54,7 @@ RULES: dict[str, Rule] = {
     "relax.nn.softmax": softmax,
     "relax.concat": concat,
     "relax.broadcast_to": broadcast,
+    "relax.repeat": repeat,
     "relax.reshape": reshape,
     **dict.fromkeys(ELEMENTWISE, elementwise),
 }

@@ -71,6 +71,17 @@ def broadcast(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
     return True
 
 
+def repeat(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
+    """Repeat every element of a blocked tensor along an axis of space."""
+    data, axis = call.args[0], int(call.attrs.axis) % len(shape_of(var))
+    blocked = forms.blocked.get(getattr(data, "name", ""))
+    if blocked is None or axis < 2:
+        return False
+    repeated = relax.op.repeat(blocked, int(call.attrs.repeats), axis)
+    forms.emit(var, repeated, shape_of(blocked)[-1])
+    return True
+
+
 def _follow(
     forms: Forms, argument: relax.Expr, shape: tuple[int, ...], block: int
 ) -> relax.Expr | None:
