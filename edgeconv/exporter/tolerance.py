@@ -12,7 +12,7 @@ the other side. Arithmetic on single elements counts as length 1; moving, select
 not round and count 0. Functions that libraries approximate (exp, tanh) come out within one or two
 units in the last place on either side, not half of one, and count as length 4. Places between
 pixels, which interpolation computes, are rounded in proportion to the side of the image, and the
-image changes by up to its largest value from one pixel to the next. Integers and booleans are
+image changes by up to twice its largest value from one pixel to the next. Integers and booleans are
 exact, unless a rounded value was turned into them, and then no bound of this kind exists: they must
 be equal all the same.
 
@@ -194,11 +194,11 @@ def _rounding(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> float:
 
 
 def _places(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
-    """Return the largest place, in pixels, where the node interpolates; 0 where it does not."""
+    """Return the roundings of places where the node interpolates; 0 where it does not."""
     interpolates = node.op_type in {"DeformConv", "GridSample"} or (
         node.op_type == "Resize" and attribute(node, "mode", b"nearest") != b"nearest"
     )
-    return max(types[node.input[0]].shape[2:], default=0) if interpolates else 0
+    return 2 * max(types[node.input[0]].shape[2:], default=0) if interpolates else 0
 
 
 def _conv(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:

@@ -88,7 +88,8 @@ def _resized(node: Node, axis: int) -> Resized:
 def _convert(builder: relax.BlockBuilder, node: Node, arguments: Arguments) -> relax.Expr:
     result = arguments[0]
     outside = {}
-    for axis in range(node.rank()):
+    # The last axis first, while rows are few: along the others, whole rows are combined.
+    for axis in reversed(range(node.rank())):
         resized = _resized(node, axis)
         if resized.is_identity:
             continue

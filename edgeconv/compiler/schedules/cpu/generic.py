@@ -15,6 +15,8 @@ from edgeconv.compiler.schedules.cpu.common import (
 )
 from edgeconv.compiler.schedules.machine import Machine
 
+# Rows of fewer vectors are not worth a tail.
+MIN_VECTORS = 4
 # Shorter sums are taken in one go.
 LONG_SUM = 128
 
@@ -53,10 +55,23 @@ def _schedule_spatial(sch: s_tir.Schedule, block: object, machine: Machine) -> N
     # Lanes never cross from one row to the next, where indices and conditions would change.
     *outer, last = loops
     lanes = gcd(extent(sch, last), machine.lanes)
+    if lanes < machine.lanes and outer and extent(sch, last) >= MIN_VECTORS * machine.lanes:
+        _with_tail(sch, outer, last, work, machine)
+        return
     run, lane = sch.split(last, [None, lanes])
     parallelise(sch, [*outer, run], work)
     if lanes > 1:
         sch.vectorize(lane)
+
+
+def _with_tail(
+    sch: s_tir.Schedule, outer: list[object], row: object, work: int, machine: Machine
+) -> None:
+    """Run over a long row in vectors, and over what is left of it one by one."""
+    run, lane = sch.split(row, [None, machine.lanes])
+    parallelise(sch, outer, work)
+    sch.annotate(run, "pragma_loop_partition_hint", True)
+    sch.vectorize(lane)
 
 
 def _is_flat(sch: s_tir.Schedule, block: object) -> bool:
