@@ -53,6 +53,8 @@ _OPTIONAL = {
     "sklearn",
 }
 
+_raised_by_signals: list[BaseException] = []
+
 app = typer.Typer(
     name="edgeconv",
     help="Compile convolutional networks for ARM boards, and prove what they compute.",
@@ -88,7 +90,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         for name in ("json", "quiet", "verbose"):
             setattr(console.settings, name, arguments.get(name, False))
         try:
-            command(**arguments)
+            _run_until_ended(command, arguments)
             sys.stdout.flush()
         except EdgeconvError as error:
             _leave(str(error), error.exit_code)
@@ -108,6 +110,19 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             _leave(_internal(error), 1)
 
     return run_command
+
+
+def _run_until_ended(command: Callable[..., None], arguments: dict[str, Any]) -> None:
+    """Run `command`; where a signal ended it, raise what the signal's handler raised.
+
+    Inside a callback of TVM's, that comes out as an error of TVM's without a message.
+    """
+    try:
+        command(**arguments)
+    except Exception:
+        if _raised_by_signals:
+            raise _raised_by_signals[0] from None
+        raise
 
 
 def _leave(message: str, code: int) -> None:
@@ -151,10 +166,18 @@ for _name, _command in _COMMANDS.items():
 def _terminate(number: int, frame: FrameType | None) -> None:
     """Leave like an exception does, so that temporary files and processes go too."""
     console.fail("terminated")
-    raise SystemExit(128 + number)
+    _raised_by_signals.append(SystemExit(128 + number))
+    raise _raised_by_signals[-1]
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _raised_by_signals.append(KeyboardInterrupt())
+    raise _raised_by_signals[-1]
 
 
 def main() -> None:
     """Run the command line; always ends in SystemExit."""
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     app()

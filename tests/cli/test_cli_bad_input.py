@@ -143,6 +143,33 @@ def test_an_ended_compilation_leaves_nothing(tmp_path, number, code, says):
     assert list((tmp_path / "cache" / "edgeconv").rglob(".*")) == []
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "says"),
+    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
+)
+def test_a_signal_counts_whatever_a_library_makes_of_it(number, code, says):
+    program = f"""
+import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from edgeconv.cli import app
+
+def command():
+    try:
+        os.kill(os.getpid(), {int(number)})
+    except BaseException:
+        raise RuntimeError from None
+
+app.app.command("ended")(app._guarded(command))
+app.main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "ended"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == code, ended.stderr
+    assert says in ended.stderr
+    assert "internal" not in ended.stderr
+
+
 def as_a_user(*command: object) -> "subprocess.CompletedProcess[str]":
     """Run without root's right to write where permissions forbid it."""
     plain = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
