@@ -22,14 +22,14 @@ while args:
     options.setdefault(option, []).append("" if flag else args.pop(0))
 
 manifest = json.loads((folder / "manifest.json").read_text())
-if FAULT == "load":  # noqa: F821
+if FAULT == "load":  # noqa: F821 (a line before the file gives it)
     print("weights.bin: the SHA-256 is wrong", file=sys.stderr)
     sys.exit(3)
-if FAULT == "illegal":  # noqa: F821
+if FAULT == "illegal":  # noqa: F821 (a line before the file gives it)
     os.kill(os.getpid(), signal.SIGILL)
-if FAULT == "hang":  # noqa: F821
+if FAULT == "hang":  # noqa: F821 (a line before the file gives it)
     time.sleep(60)
-if FAULT == "garbage":  # noqa: F821
+if FAULT == "garbage":  # noqa: F821 (a line before the file gives it)
     print("hello")
     sys.exit(0)
 
@@ -38,7 +38,7 @@ shape = manifest["inputs"][0]["shape"]
 
 def network(path):
     x = np.fromfile(path, "<f4").reshape(shape)
-    doubled = x * np.float32(3 if FAULT in ("wrong", "blind") else 2)  # noqa: F821
+    doubled = x * np.float32(3 if FAULT in ("wrong", "blind") else 2)  # noqa: F821 (a line before the file gives it)
     y = np.maximum(doubled, 0)
     blocked = np.full((1, 1, *shape[2:], 4), np.float32(-7))
     blocked[0, 0, :, :, : shape[1]] = doubled[0].transpose(1, 2, 0)
@@ -82,7 +82,7 @@ if "--self-test" in options:
             want = np.fromfile(folder / f"golden/{case}/output_{i}.bin", "<f4")
             worst = float(np.abs(got[tensor["name"]].ravel() - want).max())
             relative = worst / max(float(np.abs(want).max()), 1e-30)
-            passed = FAULT == "blind" or relative <= tensor["tolerance"]  # noqa: F821
+            passed = FAULT == "blind" or relative <= tensor["tolerance"]  # noqa: F821 (a line before the file gives it)
             entries.append(
                 {
                     "name": tensor["name"],

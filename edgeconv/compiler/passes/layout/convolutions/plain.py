@@ -1,4 +1,4 @@
-"""Plain layout, for groups that no block fits and for weights computed at run time."""
+"""Plain layout, for groups that no block fits."""
 
 from __future__ import annotations
 
