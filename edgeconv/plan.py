@@ -65,6 +65,24 @@ class Buffer:
         return tuple(slice(b, b + s) for b, s in zip(begin, self.shape, strict=True))
 
 
+class Backend(enum.StrEnum):
+    """What computes a step."""
+
+    CPU = "cpu"
+    OPENCL = "opencl"
+
+
+@dataclass(frozen=True)
+class NDRange:
+    """The work-items of an OpenCL kernel in three dimensions, of the whole and of one work-group.
+
+    Each global size is a multiple of the local one.
+    """
+
+    global_size: tuple[int, int, int]
+    local_size: tuple[int, int, int]
+
+
 @dataclass(frozen=True)
 class Step:
     """One kernel call.
@@ -72,11 +90,15 @@ class Step:
     Attributes:
         name: readable, unique in the plan, such as "conv2d_3x3_relu6_4".
         family: kernel family, such as "conv2d", "depthwise", "pool", "elementwise".
-        kernel: symbol `int32_t kernel(void *input..., void *output...)`; 0 means success.
+        kernel: symbol `int32_t kernel(void *input..., void *output...)`, where 0 means success; or
+            an OpenCL kernel whose arguments are `__global` pointers to the inputs and outputs.
         inputs: buffer indices, in the kernel's order.
         outputs: buffer indices, in the kernel's order, after the inputs.
         macs: multiply-accumulates of one call.
         layers: the ONNX nodes computed here, in order.
+        backend: what computes it.
+        ndrange: the work-items of an OpenCL kernel; None on the CPU.
+        reason: why a step of a GPU's network is computed by the CPU; empty elsewhere.
     """
 
     name: str
@@ -86,6 +108,9 @@ class Step:
     outputs: tuple[int, ...]
     macs: int
     layers: tuple[str, ...]
+    backend: Backend = Backend.CPU
+    ndrange: NDRange | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,10 +169,15 @@ class Plan:
                 }
             )
 
+        def ndrange(entry: dict[str, Any]) -> NDRange:
+            return NDRange(tuple(entry["global_size"]), tuple(entry["local_size"]))
+
         def step(entry: dict[str, Any]) -> Step:
             return Step(
                 **{
                     **entry,
+                    "backend": Backend(entry["backend"]),
+                    "ndrange": ndrange(entry["ndrange"]) if entry["ndrange"] else None,
                     "inputs": tuple(entry["inputs"]),
                     "outputs": tuple(entry["outputs"]),
                     "layers": tuple(entry["layers"]),

@@ -233,7 +233,7 @@ static void check_spread(int tasks, uint32_t threads)
 
 static void test_tasks_are_spread(const char *folder)
 {
-    ec_step step = {"spread", "test", spread, EC_BACKEND_CPU, 0, NULL, 0};
+    ec_step step = {.name = "spread", .family = "test", .call = spread};
     ec_program program = *edgeconv_program_a();
     program.step_count = 1;
     program.steps = &step;
@@ -286,7 +286,7 @@ static void test_open_errors(const char *folder)
 
     ec_step steps[3];
     memcpy(steps, a->steps, sizeof steps);
-    steps[2].backend = (ec_backend)1;
+    steps[2].backend = (ec_backend)99;
     other = *a;
     other.steps = steps;
     refuse(&other, folder, EC_ERROR_VERSION, "relu_2");

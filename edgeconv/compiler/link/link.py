@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from edgeconv.compiler.link.program_c import c_identifier, program_source
 from edgeconv.compiler.link.runtime_objects import CFLAGS, RUNTIME, copy_sources, runtime_objects
 from edgeconv.compiler.link.toolchain import CCompiler, android_ndk, zig
 from edgeconv.errors import EdgeconvError, ToolchainError
-from edgeconv.plan import Plan
+from edgeconv.plan import Backend, Plan
 from edgeconv.target import Target
 
 _LOG = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ def link(
     weights_sha256: bytes,
     golden_cases: int,
     emit: Emit,
+    opencl_sources: Sequence[str] = (),
 ) -> dict[str, bytes]:
     """Return the linked entries of an artifact: name to content, the same for equal arguments.
 
@@ -67,13 +68,15 @@ def link(
             of several models can be linked together where equal symbols mean equal code.
         weights_sha256: 32 bytes, as in the header of `weights.bin`.
         golden_cases: number of cases in `golden/`.
+        opencl_sources: OpenCL C that together defines the kernels of OpenCL steps.
         emit: which of `libmodel.so`, `libmodel.a`, `runner` and `edgeconv.h`.
 
     A library for Android needs the user's NDK ($ANDROID_NDK_HOME). Without it a bundle has no
     `libmodel.so`, with a warning in the log, and LIB and STATIC raise ToolchainError. That is also
     raised when linking fails; EdgeconvError when a step's kernel is not in `kernels`.
     """
-    missing = sorted({step.kernel for step in plan.steps} - set(kernels))
+    called = {step.kernel for step in plan.steps if step.backend is Backend.CPU}
+    missing = sorted(called - set(kernels))
     if missing:
         raise EdgeconvError(f"the plan calls kernels that were not compiled: {', '.join(missing)}")
     source = program_source(
@@ -82,6 +85,7 @@ def link(
         target=target.name,
         weights_sha256=weights_sha256,
         golden_cases=golden_cases,
+        opencl_sources=opencl_sources,
     )
     parts = _Parts(model, source, kernels)
     makers = []

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.plan import Buffer, Plan, Space, Step, Tensor
+from edgeconv.plan import Backend, Buffer, Plan, Space, Step, Tensor
 
 _SPACES = {
     Space.ARENA: "EC_ARENA",
@@ -17,6 +18,7 @@ _SPACES = {
     Space.INPUT: "EC_INPUT",
     Space.OUTPUT: "EC_OUTPUT",
 }
+_BACKENDS = {Backend.CPU: "EC_BACKEND_CPU", Backend.OPENCL: "EC_BACKEND_OPENCL"}
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -26,27 +28,48 @@ def c_identifier(name: str) -> str:
 
 
 def program_source(
-    plan: Plan, *, model: str, target: str, weights_sha256: bytes, golden_cases: int
+    plan: Plan,
+    *,
+    model: str,
+    target: str,
+    weights_sha256: bytes,
+    golden_cases: int,
+    opencl_sources: Sequence[str] = (),
 ) -> str:
     """Return a C file that defines the function `EC_ENTRY` (a macro): `const ec_program *(void)`.
 
     Equal arguments give equal text. Raises EdgeconvError where a kernel's symbol is no C
     identifier, or steps disagree about its number of arguments.
     """
+    identity: dict[str, str | int] = {
+        "model": _string(model),
+        "target": _string(target),
+        "golden_cases": golden_cases,
+        "weights_sha256": _bytes(weights_sha256),
+        "opencl_sha256": _bytes(hashlib.sha256("".join(opencl_sources).encode()).digest()),
+        "opencl_source_count": len(opencl_sources),
+    }
     kernels: dict[str, int] = {}
     for step in plan.steps:
+        if step.backend is not Backend.CPU:
+            continue
         arguments = len(step.inputs) + len(step.outputs)
         if kernels.setdefault(step.kernel, arguments) != arguments:
             raise EdgeconvError(f"kernel {step.kernel!r} is called with different argument counts")
     sections = [
         '#include <stddef.h>\n\n#include "program.h"\n\nconst ec_program *EC_ENTRY(void);',
         "\n".join(_declaration(symbol, kernels[symbol]) for symbol in sorted(kernels)),
-        *(_trampoline(index, step) for index, step in enumerate(plan.steps)),
+        *(
+            _trampoline(index, step)
+            for index, step in enumerate(plan.steps)
+            if step.backend is Backend.CPU
+        ),
         _tensors("inputs", plan.inputs),
         _tensors("outputs", plan.outputs),
         _table("ec_buffer", "buffers", map(_buffer, plan.buffers)),
         _steps(plan.steps),
-        _program(plan, model, target, weights_sha256, golden_cases),
+        _table("char *const", "opencl_sources", map(_string, opencl_sources)),
+        _program(plan, identity),
         "const ec_program *EC_ENTRY(void)\n{\n    return &program;\n}\n",
     ]
     return "\n\n".join(section for section in sections if section)
@@ -96,39 +119,56 @@ def _buffer(buffer: Buffer) -> str:
 
 
 def _steps(steps: Sequence[Step]) -> str:
-    outputs = [
-        _table("uint32_t", f"step_{index}_outputs", [", ".join(f"{n}" for n in step.outputs)])
+    operands = [
+        _table(
+            "uint32_t",
+            f"step_{index}_operands",
+            [", ".join(f"{n}" for n in (*step.inputs, *step.outputs))],
+        )
         for index, step in enumerate(steps)
     ]
-    rows = [
-        f"{{{_string(step.name)}, {_string(step.family)}, call_{index}, EC_BACKEND_CPU, "
-        f"{len(step.outputs)}, step_{index}_outputs, {step.macs}u}}"
-        for index, step in enumerate(steps)
+    rows = [_step(index, step) for index, step in enumerate(steps)]
+    return "\n\n".join([*operands, _table("ec_step", "steps", rows)])
+
+
+def _step(index: int, step: Step) -> str:
+    kernel, sizes = "NULL", ["{0}", "{0}"]
+    if step.ndrange is not None:
+        kernel = _string(step.kernel)
+        both = (step.ndrange.global_size, step.ndrange.local_size)
+        sizes = [f"{{{', '.join(map(str, size))}}}" for size in both]
+    call = f"call_{index}" if step.backend is Backend.CPU else "NULL"
+    fields = [
+        *(_string(step.name), _string(step.family), _BACKENDS[step.backend]),
+        *(call, kernel, *sizes, f"{len(step.inputs)}", f"{len(step.outputs)}"),
+        *(f"step_{index}_operands", f"{step.macs}u"),
     ]
-    return "\n\n".join([*outputs, _table("ec_step", "steps", rows)])
+    return f"{{{', '.join(fields)}}}"
 
 
-def _program(plan: Plan, model: str, target: str, weights_sha256: bytes, golden_cases: int) -> str:
+def _program(plan: Plan, known: Mapping[str, str | int]) -> str:
     fields = {
         "api_version": "EDGECONV_API_VERSION",
         "input_count": len(plan.inputs),
         "output_count": len(plan.outputs),
         "buffer_count": len(plan.buffers),
         "step_count": len(plan.steps),
-        "golden_cases": golden_cases,
-        "model": _string(model),
-        "target": _string(target),
         "inputs": "inputs",
         "outputs": "outputs",
         "buffers": "buffers",
         "steps": "steps",
+        "opencl_sources": "opencl_sources",
         "arena_bytes": f"{plan.arena_bytes}u",
         "scratch_bytes": f"{plan.scratch_bytes}u",
         "weights_bytes": f"{plan.weights_bytes}u",
-        "weights_sha256": f"{{{', '.join(map(str, weights_sha256))}}}",
+        **known,
     }
     lines = "".join(f"    .{name} = {value},\n" for name, value in fields.items())
     return f"static const ec_program program = {{\n{lines}}};"
+
+
+def _bytes(data: bytes) -> str:
+    return f"{{{', '.join(map(str, data))}}}"
 
 
 def _string(text: str) -> str:

@@ -15,16 +15,23 @@ typedef struct ec_buffer {
 } ec_buffer;
 
 /* Which part of the runtime executes a step. ec_open refuses a tag that is not listed here. */
-typedef enum ec_backend { EC_BACKEND_CPU } ec_backend;
+typedef enum ec_backend { EC_BACKEND_CPU, EC_BACKEND_OPENCL } ec_backend;
 
-/* One kernel call. `call` picks the kernel's arguments out of the table of all buffers. */
+/*
+ * One kernel call. On the CPU, `call` picks the kernel's arguments out of the table of all buffers.
+ * The arguments of an OpenCL kernel are its inputs and then its outputs.
+ */
 typedef struct ec_step {
     const char *name;
     const char *family;
-    int32_t (*call)(void *const *buffers);
     ec_backend backend;
+    int32_t (*call)(void *const *buffers); /* CPU, else NULL */
+    const char *kernel;                    /* OpenCL: a function of opencl_sources, else NULL */
+    uint32_t global_size[3];               /* OpenCL: work-items; multiples of local_size */
+    uint32_t local_size[3];
+    uint32_t input_count;
     uint32_t output_count;
-    const uint32_t *outputs; /* buffer indices */
+    const uint32_t *operands; /* buffer indices of the inputs, then of the outputs */
     uint64_t macs;
 } ec_step;
 
@@ -41,10 +48,13 @@ struct ec_program {
     const ec_tensor_info *outputs;
     const ec_buffer *buffers;
     const ec_step *steps;
+    uint32_t opencl_source_count; /* 0: the program needs no OpenCL */
+    const char *const *opencl_sources; /* OpenCL C 1.2, to be built as one program */
     uint64_t arena_bytes;
     uint64_t scratch_bytes; /* of one thread */
     uint64_t weights_bytes;
     uint8_t weights_sha256[32];
+    uint8_t opencl_sha256[32]; /* of the sources, one after the other */
 };
 
 #endif

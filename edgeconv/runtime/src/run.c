@@ -27,7 +27,7 @@ static void observe(ec_model *model, uint32_t index)
     const ec_program *program = model->program;
     const ec_step *step = &program->steps[index];
     for (uint32_t i = 0; i < step->output_count; ++i) {
-        uint32_t buffer = step->outputs[i];
+        uint32_t buffer = step->operands[step->input_count + i];
         model->observer(model->observer_user, index, i, model->buffers[buffer],
                         program->buffers[buffer].bytes);
     }
