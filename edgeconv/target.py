@@ -5,6 +5,7 @@ This module only needs the standard library, so that a board can read its own de
 
 from __future__ import annotations
 
+import enum
 import re
 import tomllib
 from dataclasses import asdict, dataclass, field, replace
@@ -56,11 +57,50 @@ class Llvm:
 
 @dataclass(frozen=True)
 class Toolchain:
-    """What `zig cc` needs: triples of the shared library and of the static runner, and the CPU."""
+    """What `zig cc` needs: triples of the shared library and of the static runner, and the CPU.
+
+    `static` is empty where `[gpu]` is there: drivers are shared libraries, which a static runner
+    cannot open, so that the runner is linked as the library is.
+    """
 
     shared: str
-    static: str
     cpu: str
+    static: str = ""
+
+
+class Api(enum.StrEnum):
+    """How programs reach a GPU."""
+
+    OPENCL = "opencl"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A graphics processor, as the schedules see it.
+
+    Attributes:
+        api: how programs reach it.
+        max_workgroup: most work-items of a work-group.
+        wave: work-items that run in lockstep.
+        local_kib: local memory of a work-group that is faster than global memory, KiB; 0 for none,
+            also where the driver lays local memory in global memory, as Mali's does.
+        registers: 32-bit registers that a work-item may use while at least half of the work-items
+            that a compute unit can hold are still resident.
+        compute_units: shader cores.
+        images: whether reading through image objects (the texture path) is to be preferred.
+        half_arithmetic: whether the driver has `cl_khr_fp16`.
+        unified_memory: whether it shares the processor's memory.
+    """
+
+    api: Api
+    max_workgroup: int
+    wave: int
+    local_kib: int
+    registers: int
+    compute_units: int
+    images: bool
+    half_arithmetic: bool
+    unified_memory: bool
 
 
 @dataclass(frozen=True)
@@ -75,7 +115,9 @@ class Emulator:
 class Target:
     """A validated target description.
 
-    `native` is true where this machine runs the target's programs itself.
+    With `gpu`, kernels run there; `llvm`, `toolchain` and `cpu` are then the host's, which also
+    computes the steps that the GPU cannot. `native` is true where this machine runs the target's
+    programs itself.
     """
 
     name: str
@@ -84,6 +126,7 @@ class Target:
     toolchain: Toolchain
     cpu: Cpu
     emulator: Emulator | None = None
+    gpu: Gpu | None = None
     native: bool = field(default=False, compare=False, metadata={"stored": False})
 
     @property
@@ -99,14 +142,19 @@ class Target:
 
 
 _WIDTHS = (64, 128, 256, 512)
-_RANGES = {  # smallest and largest sensible value of each number in `[cpu]`
-    "cores": (1, 1024),
-    "frequency_mhz": (0, 10_000),
-    "vector_registers": (8, 64),
-    "fma_lanes_per_cycle": (1, 256),
-    "l1d_kib": (1, 4096),
-    "l2_kib": (1, 262_144),
-    "memory_mib": (0, 67_108_864),
+_RANGES = {  # smallest and largest sensible value of each number
+    "cpu.cores": (1, 1024),
+    "cpu.frequency_mhz": (0, 10_000),
+    "cpu.vector_registers": (8, 64),
+    "cpu.fma_lanes_per_cycle": (1, 256),
+    "cpu.l1d_kib": (1, 4096),
+    "cpu.l2_kib": (1, 262_144),
+    "cpu.memory_mib": (0, 67_108_864),
+    "gpu.max_workgroup": (16, 4096),
+    "gpu.wave": (1, 128),
+    "gpu.local_kib": (0, 1024),
+    "gpu.registers": (16, 256),
+    "gpu.compute_units": (1, 1024),
 }
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _TRIPLE = re.compile(r"[a-z0-9_]+(-[a-z0-9_.]+){1,3}")
@@ -148,8 +196,14 @@ def parse_target(data: dict[str, Any], where: str) -> Target:
         _check(target)
     except MismatchError as error:
         raise UsageError(f"{where}: {error}") from None
+    return replace(target, native=_runs_here(target))
+
+
+def _runs_here(target: Target) -> bool:
+    # Drivers of phones need Android's C library; without one, the runner is static.
+    android = target.gpu is not None and "android" in target.toolchain.shared
     llvm = target.llvm
-    return replace(target, native=runs(llvm.triple, llvm.cpu, llvm.features))
+    return not android and runs(llvm.triple, llvm.cpu, llvm.features)
 
 
 def _load_file(path: Path) -> Target:
@@ -177,7 +231,7 @@ def _check(target: Target) -> None:
     for path, triple in (
         ("llvm.triple", target.llvm.triple),
         ("toolchain.shared", target.toolchain.shared),
-        ("toolchain.static", target.toolchain.static),
+        *([] if target.gpu else [("toolchain.static", target.toolchain.static)]),
     ):
         if not _TRIPLE.fullmatch(triple):
             raise MismatchError(
@@ -197,7 +251,11 @@ def _check(target: Target) -> None:
             "cpu.vector_bits",
             f"expected one of {', '.join(map(str, _WIDTHS))}, found {target.cpu.vector_bits}",
         )
-    for name, (low, high) in _RANGES.items():
-        value = getattr(target.cpu, name)
+    for path, (low, high) in _RANGES.items():
+        section, name = path.split(".")
+        described = getattr(target, section)
+        value = low if described is None else getattr(described, name)
         if not low <= value <= high:
-            raise MismatchError(f"cpu.{name}", f"expected {low} to {high}, found {value}")
+            raise MismatchError(path, f"expected {low} to {high}, found {value}")
+    if target.gpu is not None and target.toolchain.static:
+        raise MismatchError("toolchain.static", "not used with [gpu]; leave it out")

@@ -11,7 +11,12 @@ from edgeconv.errors import UsageError
 from edgeconv.resources import resource_dir
 from edgeconv.target import Cpu, list_targets, load_target, parse_target
 
-NAMES = ["android-arm64", "host", "rasp2", "rasp3", "rasp4", "rasp5"]
+CPUS = ["android-arm64", "host", "rasp2", "rasp3", "rasp4", "rasp5"]
+GPUS = [
+    *("adreno-660", "adreno-740", "android-opencl", "mali-g52", "mali-g57", "mali-g610"),
+    "videocore-7",
+]
+NAMES = sorted(CPUS + GPUS)
 
 BOARD = """\
 name = "my-board"
@@ -32,6 +37,22 @@ fma_lanes_per_cycle = 4
 l1d_kib = 32
 l2_kib = 256
 """
+
+GPU_BOARD = (
+    BOARD.replace('static = "aarch64-linux-musl"\n', "")
+    + """\
+[gpu]
+api = "opencl"
+max_workgroup = 256
+wave = 16
+local_kib = 0
+registers = 64
+compute_units = 2
+images = false
+half_arithmetic = true
+unified_memory = true
+"""
+)
 
 
 def board(tmp_path: Path, text: str) -> str:
@@ -84,6 +105,38 @@ def test_a_wrong_file_names_file_key_and_what_is_expected(tmp_path, old, new, ke
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "key", "hint"),
+    [
+        ('api = "opencl"', 'api = "vulkan"', "gpu.api", "expected one of opencl"),
+        ("wave = 16", "wave = 0", "gpu.wave", "1 to 128"),
+        ("images = false", "images = 0", "gpu.images", "true or false"),
+        ("[gpu]", "[gpu]\nlanes = 4", "gpu.lanes", "unknown key"),
+        ("registers = 64\n", "", "gpu.registers", "an integer"),
+        ('cpu = "cortex_a55"', 'cpu = "x"\nstatic = "a-b"', "toolchain.static", "[gpu]"),
+    ],
+)
+def test_a_wrong_gpu_section_too(tmp_path, old, new, key, hint):
+    assert old in GPU_BOARD
+    with pytest.raises(UsageError) as caught:
+        load_target(board(tmp_path, GPU_BOARD.replace(old, new)))
+    for part in (key, hint):
+        assert part in str(caught.value)
+
+
+def test_a_gpu_target_works_and_differs_from_the_boards(tmp_path):
+    target = load_target(board(tmp_path, GPU_BOARD))
+    assert target.gpu is not None
+    assert target.gpu.max_workgroup == 256
+    assert load_target(board(tmp_path, BOARD)).gpu is None
+    with pytest.raises(UsageError, match=r"toolchain\.static: expected a triple"):
+        load_target(board(tmp_path, GPU_BOARD[: GPU_BOARD.index("[gpu]")]))
+
+
+def test_every_gpu_target_says_so():
+    assert [target.name for target in list_targets() if target.gpu] == GPUS
+
+
 def test_every_number_of_the_processor_has_a_range(tmp_path):
     for field in fields(Cpu):
         text = re.sub(rf"^{field.name} = .*\n", "", BOARD, flags=re.M) + f"{field.name} = -1\n"
@@ -92,7 +145,9 @@ def test_every_number_of_the_processor_has_a_range(tmp_path):
 
 
 def test_unknown_name_lists_the_known_and_the_closest():
-    with pytest.raises(UsageError, match=r"Did you mean 'rasp4'\? Known: android-arm64, host"):
+    with pytest.raises(
+        UsageError, match=r"Did you mean 'rasp4'\? Known: adreno-660, adreno-740, a"
+    ):
         load_target("raps4")
     with pytest.raises(UsageError, match=r"nowhere\.toml: cannot read"):
         load_target("./nowhere.toml")
@@ -134,7 +189,15 @@ def test_x86_levels():
 def test_native_follows_machine_and_features(monkeypatch, machine, flags, native):
     monkeypatch.setattr(host.platform, "machine", lambda: machine)
     monkeypatch.setattr(host, "cpu_flags", lambda: frozenset(flags))
-    assert {target.name for target in list_targets() if target.native} == native
+    assert {target.name for target in list_targets() if target.native and not target.gpu} == native
+
+
+def test_a_linux_board_runs_its_gpu_targets_but_no_phones(monkeypatch):
+    monkeypatch.setattr(host.platform, "machine", lambda: "aarch64")
+    flags = {"asimd", "atomics", "asimdrdm", "asimdhp", "asimddp"}
+    monkeypatch.setattr(host, "cpu_flags", lambda: frozenset(flags))
+    native = {target.name for target in list_targets() if target.gpu and target.native}
+    assert native == {"mali-g52", "mali-g610", "videocore-7"}
 
 
 def test_a_32_bit_machine_runs_rasp2_and_is_no_host(monkeypatch):

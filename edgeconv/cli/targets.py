@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from edgeconv.cli import console
 from edgeconv.cli.options import Json, Quiet, Verbose
+
+if TYPE_CHECKING:
+    from edgeconv.target import Target
 
 
 def targets(json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
@@ -11,20 +16,27 @@ def targets(json: Json = False, quiet: Quiet = False, verbose: Verbose = False) 
     from edgeconv.target import list_targets
 
     found = list_targets()
-    listing = console.table("target", "cores", "SIMD", "runs here", "board", right=("cores",))
+    listing = console.table("target", "computes", "runs here", "board")
     for target in found:
         if target.native:
             runs = "natively"
+        elif target.gpu is not None:
+            runs = "--device opencl"
         elif target.emulator is not None:
             runs = f"{target.emulator.program} -cpu {target.emulator.cpu}"
         else:
             runs = "no"
         listing.add_row(
             target.name,
-            str(target.cpu.cores),
-            f"{target.cpu.vector_bits}-bit",
+            _processor(target),
             runs,
             target.description,
         )
     console.show(listing)
     console.emit({"targets": [{**t.to_json(), "native": t.native} for t in found]})
+
+
+def _processor(target: Target) -> str:
+    if target.gpu is not None:
+        return f"GPU, {target.gpu.compute_units} cores, {target.gpu.api}"
+    return f"CPU, {target.cpu.cores} cores, {target.cpu.vector_bits}-bit SIMD"
