@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -65,8 +66,7 @@ def _scalar(kind: Any, data: object, path: str) -> Any:
 
 def _record(kind: Any, data: object, path: str) -> Any:
     table = _expect(dict, data, path, "a table")
-    hints = get_type_hints(kind)
-    known = {f.name: f for f in fields(kind) if f.init and f.metadata.get("stored", True)}
+    hints, known = _keys(kind)
     for key in table:
         if key not in known:
             close = get_close_matches(str(key), known, n=1)
@@ -77,6 +77,13 @@ def _record(kind: Any, data: object, path: str) -> Any:
             wanted = _WORDS.get(hints[name], "a value")
             raise MismatchError(_join(path, name), f"missing; expected {wanted}")
     return kind(**{key: _value(hints[key], item, _join(path, key)) for key, item in table.items()})
+
+
+@cache
+def _keys(kind: Any) -> tuple[dict[str, Any], dict[str, Field[Any]]]:
+    """Return the types and the fields of a dataclass's keys."""
+    known = {f.name: f for f in fields(kind) if f.init and f.metadata.get("stored", True)}
+    return get_type_hints(kind), known
 
 
 def _expect(kind: Any, data: object, path: str, wanted: str) -> Any:

@@ -14,6 +14,7 @@ from fuzz.families import ACTIVATIONS, LAYERS
 from fuzz.operators import CONVS, OPERATORS, Drawn
 
 FAMILIES = OPERATORS | LAYERS
+Result = Tensor | tuple[Tensor, ...]
 _NORMS = {3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 _POOLS = {
     3: (nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d),
@@ -40,6 +41,7 @@ class Config:
         text: what was drawn.
         module: in evaluation mode, with seeded weights.
         inputs: its inputs.
+        outputs: how many it has.
     """
 
     seed: int
@@ -47,6 +49,7 @@ class Config:
     text: str
     module: nn.Module
     inputs: tuple[Tensor, ...]
+    outputs: int
 
 
 class Followed(nn.Module):
@@ -72,10 +75,11 @@ def draw_config(seed: int) -> Config:
     draw = Draw(seed)
     family = family_of(seed)
     try:
-        module, inputs = _network(draw, family, seed)
+        module, inputs, y = _network(draw, family, seed)
     except (UsageError, RuntimeError) as error:
         raise RefusedError(family, draw, error) from error
-    return Config(seed, family, "; ".join(draw.made), module, inputs)
+    outputs = 1 if isinstance(y, Tensor) else len(y)
+    return Config(seed, family, "; ".join(draw.made), module, inputs, outputs)
 
 
 def family_of(seed: int) -> str:
@@ -83,20 +87,21 @@ def family_of(seed: int) -> str:
     return list(FAMILIES)[seed % len(FAMILIES)]
 
 
-def run(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+def run(module: nn.Module, inputs: tuple[Tensor, ...]) -> Result:
     """Return what the module gives in evaluation mode."""
     with torch.no_grad():
         return module.eval()(*inputs)
 
 
-def _network(draw: Draw, family: str, seed: int) -> Drawn:
+def _network(draw: Draw, family: str, seed: int) -> tuple[nn.Module, tuple[Tensor, ...], Result]:
+    """Return a layer, what may follow it, their inputs and what they give."""
     layer, inputs = FAMILIES[family](draw)
     seed_weights(layer, seed)
     y = run(layer, inputs)
     if isinstance(y, Tensor) and draw.chance(0.6):
         layer, inputs = _follow(draw, layer, inputs, y)
-        run(layer, inputs)
-    return layer, inputs
+        y = run(layer, inputs)
+    return layer, inputs, y
 
 
 def _follow(draw: Draw, layer: nn.Module, inputs: tuple[Tensor, ...], y: Tensor) -> Drawn:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import tvm
 import tvm_ffi
+from tvm_ffi.serialization import from_json_graph_str, to_json_graph_str
 
 from edgeconv.compiler.codegen.lower import Kernel, compile_kernel
 from edgeconv.compiler.codegen.workers import WorkerPool
@@ -40,7 +41,7 @@ class Job:
 
 def run_job(job: Job) -> Kernel:
     """Schedule and compile one kernel (in a worker process, or here)."""
-    function = tvm.ir.load_json(job.function)
+    function = from_json_graph_str(job.function)
     scheduled = apply_rule(function, job.machine)
     return compile_kernel(scheduled, job.symbol, job.llvm, listing=job.listing)
 
@@ -96,7 +97,7 @@ def compile_kernels(
             kernels[key] = cached
             continue
         symbol = SYMBOL_PREFIX + key[:16]
-        text = tvm.ir.save_json(functions[name])
+        text = to_json_graph_str(functions[name])
         jobs[key] = Job(text, symbol, machine, target.llvm, listing)
     total, done = len(kernels) + len(jobs), len(kernels)
     if progress:
