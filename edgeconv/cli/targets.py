@@ -38,5 +38,5 @@ def targets(json: Json = False, quiet: Quiet = False, verbose: Verbose = False) 
 
 def _processor(target: Target) -> str:
     if target.gpu is not None:
-        return f"GPU, {target.gpu.compute_units} cores, {target.gpu.api}"
-    return f"CPU, {target.cpu.cores} cores, {target.cpu.vector_bits}-bit SIMD"
+        return f"{target.gpu.api}, {target.gpu.compute_units} cores"
+    return f"{target.cpu.cores} cores, {target.cpu.vector_bits}-bit"
