@@ -10,8 +10,10 @@ import enum
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# Buffers in arena and weights start at multiples of as many bytes.
-ALIGNMENT = 64
+# Buffers in arena and weights start at multiples of as many bytes; on a GPU they are sub-buffers,
+# which drivers align by up to 512 bytes (CL_DEVICE_MEM_BASE_ADDR_ALIGN, NVIDIA's; most have 128).
+CPU_ALIGNMENT = 64
+GPU_ALIGNMENT = 512
 
 
 class Space(enum.StrEnum):
@@ -30,7 +32,8 @@ class Buffer:
     Attributes:
         space: where it lives.
         index: the input's or output's position for `INPUT` and `OUTPUT`, else 0.
-        offset: bytes from the start of its space; a multiple of 64 in arena and weights.
+        offset: bytes from the start of its space; in arena and weights a multiple of 64, or of 512
+            where a step on the GPU uses it.
         bytes: size, of the frame where it lies in one.
         dtype: NumPy name, such as "float32".
         shape: the shape in memory; for a blocked layout (N, ceil(C/block), *spatial, block).

@@ -16,6 +16,7 @@ from typing import Any
 from edgeconv.errors import UsageError
 from edgeconv.files import read_whole
 from edgeconv.host import describe_host, runs
+from edgeconv.plan import CPU_ALIGNMENT, GPU_ALIGNMENT
 from edgeconv.resources import resource_dir
 from edgeconv.strict import MismatchError, read
 
@@ -133,6 +134,11 @@ class Target:
     def lanes(self) -> int:
         """Float32 values in one SIMD register."""
         return self.cpu.vector_bits // 32
+
+    @property
+    def alignment(self) -> int:
+        """Bytes, of which offsets in arena and weights are multiples."""
+        return CPU_ALIGNMENT if self.gpu is None else GPU_ALIGNMENT
 
     def to_json(self) -> dict[str, Any]:
         """Return the description as plain dicts, as `parse_target` and the manifest take it."""

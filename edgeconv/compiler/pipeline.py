@@ -40,7 +40,10 @@ def passes(target: Target) -> list[Callable[[Graph], Graph]]:
     def blocked(graph: Graph) -> Graph:
         return blocked_layout(graph, machine)
 
-    return [fold_scale_shift, blocked, own_outputs, legalize, fuse, share_memory]
+    def shared(graph: Graph) -> Graph:
+        return share_memory(graph, target.alignment)
+
+    return [fold_scale_shift, blocked, own_outputs, legalize, fuse, shared]
 
 
 def compile_exported(
@@ -91,7 +94,7 @@ def compile_exported(
     dumped.kernels(kernels)
 
     report("link", 0, 1)
-    planned = plan_graph(graph, kernels, exported.model, exported.tolerances)
+    planned = plan_graph(graph, kernels, exported.model, exported.tolerances, target.alignment)
     dumped.plan(planned.plan)
     weights = weights_entry(planned.weights)
     linked = link(

@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeconv.compiler.planner.arena import ALIGNMENT, Lifetime, plan_arena
+from edgeconv.compiler.planner.arena import Lifetime, plan_arena
 
+ALIGNMENTS = st.sampled_from([64, 512])
 LIFETIMES = st.lists(
     st.builds(
         lambda size, first, length: Lifetime(size, first, first + length),
@@ -16,35 +17,35 @@ LIFETIMES = st.lists(
 )
 
 
-@given(LIFETIMES)
-def test_live_tensors_never_overlap(lives: list[Lifetime]) -> None:
-    arena = plan_arena({str(i): life for i, life in enumerate(lives)})
+@given(LIFETIMES, ALIGNMENTS)
+def test_live_tensors_never_overlap(lives: list[Lifetime], alignment: int) -> None:
+    arena = plan_arena({str(i): life for i, life in enumerate(lives)}, alignment)
     spans = [(arena.offsets[str(i)], life) for i, life in enumerate(lives)]
     for i, (offset, life) in enumerate(spans):
-        assert offset % ALIGNMENT == 0
+        assert offset % alignment == 0
         assert offset + life.bytes <= arena.bytes
         for other_offset, other in spans[i + 1 :]:
             apart = offset + life.bytes <= other_offset or other_offset + other.bytes <= offset
             assert apart or not life.overlaps(other)
 
 
-@given(LIFETIMES)
-def test_size_lies_between_the_bound_and_the_sum(lives: list[Lifetime]) -> None:
-    arena = plan_arena({str(i): life for i, life in enumerate(lives)})
-    total = sum(-(-life.bytes // ALIGNMENT) * ALIGNMENT for life in lives)
+@given(LIFETIMES, ALIGNMENTS)
+def test_size_lies_between_the_bound_and_the_sum(lives: list[Lifetime], alignment: int) -> None:
+    arena = plan_arena({str(i): life for i, life in enumerate(lives)}, alignment)
+    total = sum(-(-life.bytes // alignment) * alignment for life in lives)
     assert arena.lower_bound <= arena.bytes <= total
 
 
 def test_memory_is_used_again() -> None:
     arena = plan_arena(
-        {"a": Lifetime(640, 0, 1), "b": Lifetime(64, 1, 2), "c": Lifetime(640, 2, 3)}
+        {"a": Lifetime(640, 0, 1), "b": Lifetime(64, 1, 2), "c": Lifetime(640, 2, 3)}, 64
     )
     assert arena.offsets["a"] == arena.offsets["c"]
     assert arena.bytes == arena.lower_bound == 704
 
 
 def test_no_tensors_need_no_arena() -> None:
-    assert plan_arena({}).bytes == 0
+    assert plan_arena({}, 64).bytes == 0
 
 
 def test_a_fragmented_arena_is_packed_again() -> None:
@@ -54,6 +55,6 @@ def test_a_fragmented_arena_is_packed_again() -> None:
         "c": Lifetime(192, 4, 7),
         "d": Lifetime(192, 4, 6),
     }
-    arena = plan_arena(lives)
+    arena = plan_arena(lives, 64)
     # With the largest first, b comes to lie above it, and leaves gaps that c and d do not fit.
     assert arena.bytes == arena.lower_bound == 576

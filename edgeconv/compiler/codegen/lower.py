@@ -7,7 +7,6 @@ a kernel takes bare pointers and needs no checks of its own.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,31 +19,13 @@ from tvm.tirx import transform as tirx_transform
 
 from edgeconv.compiler.codegen.extrema import propagate_nan
 from edgeconv.compiler.codegen.functions import inline_functions
+from edgeconv.compiler.codegen.kernel import Kernel
 from edgeconv.compiler.codegen.prefetch import prefetch_streams
 from edgeconv.compiler.codegen.shuffles import shuffle_loads
 from edgeconv.compiler.schedules.machine import MAX_ACCUMULATOR_BYTES, round_up
 from edgeconv.target import Llvm
 
 WORKSPACE_ALIGNMENT = 64
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A compiled kernel.
-
-    Attributes:
-        symbol: the C function's name.
-        object_file: ELF relocatable object.
-        scratch_bytes: workspace that one thread needs in a call.
-        tir: the scheduled function as TVMScript.
-        assembly: the generated assembly.
-    """
-
-    symbol: str
-    object_file: bytes
-    scratch_bytes: int
-    tir: str = ""
-    assembly: str = ""
 
 
 def llvm_target(llvm: Llvm) -> tvm.target.Target:

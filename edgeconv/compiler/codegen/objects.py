@@ -14,11 +14,13 @@ import tvm
 import tvm_ffi
 from tvm_ffi.serialization import from_json_graph_str, to_json_graph_str
 
-from edgeconv.compiler.codegen.lower import Kernel, compile_kernel
+from edgeconv.compiler.codegen.kernel import Kernel
+from edgeconv.compiler.codegen.lower import compile_kernel
 from edgeconv.compiler.codegen.workers import WorkerPool
 from edgeconv.compiler.schedules.machine import Machine
 from edgeconv.compiler.schedules.registry import apply_rule
 from edgeconv.files import cache_dir, write_atomic
+from edgeconv.strict import read
 from edgeconv.target import Llvm, Target
 
 SYMBOL_PREFIX = "ec_k_"
@@ -115,13 +117,14 @@ def compile_kernels(
 
 
 def _stored(kernel: Kernel) -> bytes:
-    header = {"symbol": kernel.symbol, "scratch_bytes": kernel.scratch_bytes}
+    header = asdict(kernel)
+    del header["object_file"], header["tir"], header["assembly"]
     return json.dumps(header).encode() + b"\n" + kernel.object_file
 
 
 def _recall(path: Path) -> Kernel | None:
     try:
         header, _, object_file = path.read_bytes().partition(b"\n")
-        return Kernel(object_file=object_file, **json.loads(header))
+        return read(Kernel, {**json.loads(header), "object_file": object_file})
     except (OSError, ValueError, TypeError):
         return None

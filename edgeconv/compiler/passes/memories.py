@@ -18,14 +18,16 @@ from edgeconv.compiler.passes.rewriting import (
     output_tuple,
     shape_of,
 )
-from edgeconv.plan import ALIGNMENT
 
 CHANNELS = 1
 
 
-def find_frames(graph: Graph) -> tuple[dict[str, Frame], frozenset[str]]:
-    """Return frames by variable, and the variables that are in place without doing anything."""
-    memories = _Memories(graph)
+def find_frames(graph: Graph, alignment: int) -> tuple[dict[str, Frame], frozenset[str]]:
+    """Return frames by variable, and the variables that are in place without doing anything.
+
+    Parts that are read as rows of bytes lie at multiples of `alignment`.
+    """
+    memories = _Memories(graph, alignment)
     joined = [var.name for var, value in memories.calls if memories.join(var, value)]
     padded = [var for var, value in memories.calls if memories.pad(var, value)]
     idle = [var.name for var in padded if not any(map(any, graph.paddings[var.name]))]
@@ -39,8 +41,9 @@ class _Memories:
         calls: bindings of kernels with one result, in order.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, alignment: int) -> None:
         self._graph = graph
+        self._alignment = alignment
         bindings = bindings_of(graph.main)
         self.calls = [
             (var, value)
@@ -72,7 +75,7 @@ class _Memories:
         if len(set(parts)) < len(parts) or not all(map(self._is_free, parts)):
             return False
         batch, _, *rest = shape_of(var)
-        aligned = batch == 1 and prod(rest) * _itemsize(var) % ALIGNMENT == 0
+        aligned = batch == 1 and prod(rest) * _itemsize(var) % self._alignment == 0
         members = [member for part in parts for member in self._members(part)]
         if not aligned and self._rows & set(members):
             return False

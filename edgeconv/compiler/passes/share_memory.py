@@ -26,12 +26,14 @@ from edgeconv.compiler.passes.rewriting import (
     substitute,
 )
 from edgeconv.compiler.schedules.frames import FRAMES
-from edgeconv.plan import ALIGNMENT
 
 
-def share_memory(graph: Graph) -> Graph:
-    """Return the graph with `frames`, whose kernels read and write tensors in them."""
-    frames, in_place = find_frames(graph)
+def share_memory(graph: Graph, alignment: int) -> Graph:
+    """Return the graph with `frames`, whose kernels read and write tensors in them.
+
+    A pointer to the middle of a frame is a multiple of `alignment` bytes away from its start.
+    """
+    frames, in_place = find_frames(graph, alignment)
     layers = dict(graph.layers)
 
     def body(builder: relax.BlockBuilder) -> list[relax.Expr]:
@@ -50,7 +52,7 @@ def share_memory(graph: Graph) -> Graph:
             elif var.name in frames and var.name in graph.paddings:
                 call = _border(builder, var, value.args[1].fields[0], graph.paddings[var.name])
             if var.name not in in_place and op_name(call) == CALL_TIR:
-                call = _in_frames(builder, call, var, frames)
+                call = _in_frames(builder, call, var, frames, alignment)
             new[var.name] = builder.emit(call, var.name)
         return [current(output) for output in output_tuple(graph.main)]
 
@@ -71,10 +73,14 @@ def _border(
 
 
 def _in_frames(
-    builder: relax.BlockBuilder, call: tvm.ir.Call, var: relax.Var, frames: dict[str, Frame]
+    builder: relax.BlockBuilder,
+    call: tvm.ir.Call,
+    var: relax.Var,
+    frames: dict[str, Frame],
+    alignment: int,
 ) -> tvm.ir.Call:
     """Return the call with a function that knows where its operands and its result lie."""
-    boxes = [_box(operand, frames) for operand in (*call.args[1].fields, var)]
+    boxes = [_box(operand, frames, alignment) for operand in (*call.args[1].fields, var)]
     if not any(boxes):
         return call
     function = builder.get()[call.args[0]].with_attr(FRAMES, json.dumps(boxes))
@@ -82,16 +88,18 @@ def _in_frames(
     return tvm.ir.Call(call.op, [callee, *call.args[1:]], call.attrs, call.ty_args)
 
 
-def _box(operand: relax.Expr, frames: dict[str, Frame]) -> list[tuple[int, ...]] | None:
+def _box(
+    operand: relax.Expr, frames: dict[str, Frame], alignment: int
+) -> list[tuple[int, ...]] | None:
     """Return the frame's shape and the begin in it; None where a pointer says enough."""
     frame = frames.get(getattr(operand, "name", ""))
-    if frame is None or pointer_offset(frame, operand) is not None:
+    if frame is None or pointer_offset(frame, operand, alignment) is not None:
         return None
     return [frame.shape, frame.begin]
 
 
-def pointer_offset(frame: Frame, tensor: relax.Expr) -> int | None:
+def pointer_offset(frame: Frame, tensor: relax.Expr, alignment: int) -> int | None:
     """Return the bytes before a tensor that lies in a row, aligned; None for any other."""
     start = frame.row_start(shape_of(tensor))
     offset = None if start is None else start * (tvm.DataType(str(tensor.ty.dtype)).bits // 8)
-    return None if offset is None or offset % ALIGNMENT else offset
+    return None if offset is None or offset % alignment else offset

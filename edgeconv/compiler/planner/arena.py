@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from edgeconv.plan import ALIGNMENT
+from edgeconv.compiler.schedules.machine import round_up
 
 # Orders that are tried in a row without a smaller arena, before the best one is taken.
 PATIENCE = 32
@@ -33,17 +33,17 @@ class Arena:
     lower_bound: int
 
 
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def plan_arena(lifetimes: Mapping[str, Lifetime]) -> Arena:
-    """Give each tensor an offset at which no other live tensor lies.
+def plan_arena(lifetimes: Mapping[str, Lifetime], alignment: int) -> Arena:
+    """Give each tensor an offset, a multiple of `alignment`, at which no other live tensor lies.
 
     Greedy by size (Pisarchyk and Lee, 2020, arXiv:2001.03288): the largest tensor first, each at
     the lowest gap that holds it. While the arena is larger than its lower bound, the largest sum of
     bytes live at one step, the tensor that ends last in it is placed first instead.
     """
+    lifetimes = {
+        name: replace(life, bytes=round_up(life.bytes, alignment))
+        for name, life in lifetimes.items()
+    }
     order = sorted(
         lifetimes, key=lambda name: (-lifetimes[name].bytes, lifetimes[name].first, name)
     )
@@ -52,7 +52,7 @@ def plan_arena(lifetimes: Mapping[str, Lifetime]) -> Arena:
     best, size = _place(order, lifetimes, neighbours)
     offsets, patience = best, PATIENCE
     while size > bound and patience > 0:
-        last = max(order, key=lambda name: offsets[name] + _aligned(lifetimes[name].bytes))
+        last = max(order, key=lambda name: offsets[name] + lifetimes[name].bytes)
         order.remove(last)
         order.insert(0, last)
         offsets, end = _place(order, lifetimes, neighbours)
@@ -75,7 +75,7 @@ def _place(
     size = 0
     for name in order:
         taken = sorted(
-            (offsets[other], offsets[other] + _aligned(lifetimes[other].bytes))
+            (offsets[other], offsets[other] + lifetimes[other].bytes)
             for other in neighbours[name]
             if other in offsets
         )
@@ -85,7 +85,7 @@ def _place(
                 break
             offset = max(offset, end)
         offsets[name] = offset
-        size = max(size, offset + _aligned(lifetimes[name].bytes))
+        size = max(size, offset + lifetimes[name].bytes)
     return offsets, size
 
 
@@ -107,5 +107,5 @@ def _lower_bound(lifetimes: Mapping[str, Lifetime]) -> int:
     live = [0] * steps
     for life in lifetimes.values():
         for step in range(life.first, life.last + 1):
-            live[step] += _aligned(life.bytes)
+            live[step] += life.bytes
     return max(live, default=0)

@@ -23,7 +23,7 @@ from edgeconv.compiler.passes.rewriting import (
     shape_of,
 )
 from edgeconv.compiler.planner.arena import Arena, Lifetime, plan_arena
-from edgeconv.plan import ALIGNMENT, Buffer, Plan, Space, Step, Tensor
+from edgeconv.plan import Buffer, Plan, Space, Step, Tensor
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ def plan_graph(
     kernels: Mapping[str, Kernel],
     model: onnx.ModelProto,
     tolerances: Mapping[str, float],
+    alignment: int,
 ) -> Planned:
     """Lay out the memory of a fused graph.
 
@@ -83,14 +84,16 @@ def plan_graph(
         kernels: compiled kernels by function name.
         model: the exported model, for the names of inputs and outputs.
         tolerances: tolerance of each output, by name.
+        alignment: bytes, of which every offset is a multiple.
     """
-    return _Planner(graph, kernels).plan(model, tolerances)
+    return _Planner(graph, kernels, alignment).plan(model, tolerances)
 
 
 class _Planner:
-    def __init__(self, graph: Graph, kernels: Mapping[str, Kernel]) -> None:
+    def __init__(self, graph: Graph, kernels: Mapping[str, Kernel], alignment: int) -> None:
         self._graph = graph
         self._kernels = kernels
+        self._alignment = alignment
         self._storages: dict[str, _Storage] = {}
         self._memories: dict[str, _Storage] = {}
         # Bytes from the start of its memory to a tensor that lies there in a row.
@@ -167,7 +170,7 @@ class _Planner:
         tensor, frame = self._expressions[name], self._graph.frames.get(name)
         if frame is None:
             return _Storage(Space.ARENA, _bytes(tensor), first=step, last=step)
-        start = pointer_offset(frame, tensor)
+        start = pointer_offset(frame, tensor, self._alignment)
         if start is not None:
             self._starts[name] = start
         if frame.memory not in self._memories:
@@ -203,7 +206,7 @@ class _Planner:
         if key not in self._constants:
             name = f"constant {len(self._constants)}"
             self._constants[key] = name
-            self._weights.extend(bytes(-len(self._weights) % ALIGNMENT))
+            self._weights.extend(bytes(-len(self._weights) % self._alignment))
             offset = len(self._weights)
             self._storages[name] = _Storage(Space.WEIGHTS, len(data), offset=offset)
             self._expressions[name] = expression
@@ -220,7 +223,8 @@ class _Planner:
             if storage.space is Space.ARENA
         }
         arena = plan_arena(
-            {name: Lifetime(s.bytes, s.first, s.last) for name, s in storages.items()}
+            {name: Lifetime(s.bytes, s.first, s.last) for name, s in storages.items()},
+            self._alignment,
         )
         for name, storage in storages.items():
             storage.offset = arena.offsets[name]
@@ -236,18 +240,22 @@ class _Planner:
                 buffers.append(self._buffer(name))
             return numbers[name]
 
-        steps = [
-            Step(
+        steps = []
+        for index, line in enumerate(self._lines):
+            kernel = self._kernels[line.function]
+            step = Step(
                 name=f"{index:03d}_{self._readable(line)}",
                 family=self._family(line),
-                kernel=self._kernels[line.function].symbol,
+                kernel=kernel.symbol,
                 inputs=tuple(number(name) for name in line.inputs),
                 outputs=tuple(number(name) for name in line.outputs),
                 macs=self._graph.macs.get(line.var, 0),
                 layers=self._graph.layers.get(line.var, ()),
+                backend=kernel.backend,
+                ndrange=kernel.ndrange,
+                reason=kernel.reason,
             )
-            for index, line in enumerate(self._lines)
-        ]
+            steps.append(step)
         return buffers, steps
 
     def _buffer(self, name: str) -> Buffer:
