@@ -6,7 +6,7 @@ import pytest
 from c_programs import WEIGHTS_SHA256
 
 from edgeconv.compiler.link import Emit, link
-from edgeconv.compiler.link.runtime_objects import runtime_objects
+from edgeconv.compiler.link.runtime_objects import library_objects, runner_objects
 from edgeconv.compiler.link.toolchain import zig
 from edgeconv.plan import Plan
 from edgeconv.target import load_target
@@ -48,6 +48,6 @@ def test_shared_library_without_kernels(name: str) -> None:
 def test_runtime_and_runner_without_the_c_library(name: str) -> None:
     toolchain = load_target(name).toolchain
     compiler = zig(toolchain.static, toolchain.cpu)
-    objects = {**runtime_objects(compiler, runner=False), **runtime_objects(compiler, runner=True)}
+    objects = {**library_objects(compiler, opencl=False), **runner_objects(compiler)}
     total = sum(map(read_only_bytes, objects.values()))
     assert 8 * 1024 < total < LIMIT

@@ -5,13 +5,19 @@ from __future__ import annotations
 import enum
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeconv.compiler.link.program_c import c_identifier, program_source
-from edgeconv.compiler.link.runtime_objects import CFLAGS, RUNTIME, copy_sources, runtime_objects
+from edgeconv.compiler.link.runtime_objects import (
+    CFLAGS,
+    RUNTIME,
+    copy_sources,
+    library_objects,
+    runner_objects,
+)
 from edgeconv.compiler.link.toolchain import CCompiler, android_ndk, zig
 from edgeconv.errors import EdgeconvError, ToolchainError
 from edgeconv.plan import Backend, Plan
@@ -21,6 +27,8 @@ _LOG = logging.getLogger(__name__)
 
 LINK_FLAGS = ("-s", "-Wl,--gc-sections", "-Wl,--build-id=none")
 STATIC_FLAGS = ("-static", "-lm", "-pthread")
+# The driver of a GPU is opened at run time, by the C library's loader.
+OPENCL_FLAGS = ("-lm", "-pthread", "-ldl")
 _EXPORTS = "{ global: ec_*; edgeconv_program; local: *; };\n"
 
 
@@ -44,6 +52,7 @@ class _Parts:
     model: str
     program: str
     kernels: Mapping[str, bytes]
+    opencl: bool
 
 
 def link(
@@ -71,9 +80,11 @@ def link(
         opencl_sources: OpenCL C that together defines the kernels of OpenCL steps.
         emit: which of `libmodel.so`, `libmodel.a`, `runner` and `edgeconv.h`.
 
-    A library for Android needs the user's NDK ($ANDROID_NDK_HOME). Without it a bundle has no
-    `libmodel.so`, with a warning in the log, and LIB and STATIC raise ToolchainError. That is also
-    raised when linking fails; EdgeconvError when a step's kernel is not in `kernels`.
+    The programs of a target with a GPU open its driver, which takes dynamic linking, so that its
+    runner is linked as the library is. What is dynamically linked for Android needs the user's NDK
+    ($ANDROID_NDK_HOME). Without it a bundle lacks it, with a warning in the log, and what was asked
+    for by itself raises ToolchainError. That is also raised when linking fails; EdgeconvError when
+    a step's kernel is not in `kernels`.
     """
     called = {step.kernel for step in plan.steps if step.backend is Backend.CPU}
     missing = sorted(called - set(kernels))
@@ -87,32 +98,42 @@ def link(
         golden_cases=golden_cases,
         opencl_sources=opencl_sources,
     )
-    parts = _Parts(model, source, kernels)
-    makers = []
-    if emit is not Emit.EXE and (compiler := _library_compiler(target, emit)):
-        makers.append((_static_library if emit is Emit.STATIC else _shared_library, compiler))
-    if emit in (Emit.BUNDLE, Emit.EXE):
-        makers.append((_runner, zig(target.toolchain.static, target.toolchain.cpu)))
+    parts = _Parts(model, source, kernels, opencl=target.gpu is not None)
     with ThreadPoolExecutor() as pool:
-        products = [pool.submit(make, parts, compiler) for make, compiler in makers]
+        products = [pool.submit(make, parts, compiler) for make, compiler in _makers(target, emit)]
         entries = dict(product.result() for product in products)
     if emit is not Emit.EXE:
         entries["edgeconv.h"] = (RUNTIME / "include" / "edgeconv.h").read_bytes()
     return entries
 
 
-def _library_compiler(target: Target, emit: Emit) -> CCompiler | None:
+def _makers(target: Target, emit: Emit) -> list[tuple[_Maker, CCompiler]]:
+    """Return what makes each product, and its compiler, but for those that there is none for."""
+    static = {_runner} if target.gpu is None else set()
+    makers: list[tuple[_Maker, CCompiler]] = [
+        (make, zig(target.toolchain.static, target.toolchain.cpu))
+        for make in _MAKERS[emit]
+        if make in static
+    ]
+    dynamic = [make for make in _MAKERS[emit] if make not in static]
+    if dynamic and (compiler := _dynamic_compiler(target, emit)):
+        makers += [(make, compiler) for make in dynamic]
+    return makers
+
+
+def _dynamic_compiler(target: Target, emit: Emit) -> CCompiler | None:
     toolchain = target.toolchain
     if "android" not in toolchain.shared:
         return zig(toolchain.shared, toolchain.cpu)
     compiler = android_ndk(toolchain.shared, toolchain.cpu)
     if compiler is None:
-        note = (
-            f"a library for {target.name} needs an Android NDK: set ANDROID_NDK_HOME to its folder"
-        )
+        what, rest = "a library", "the bundle has the runner only"
+        if target.gpu is not None:
+            what, rest = "a program", "the bundle runs in a twin only (`--device opencl`)"
+        note = f"{what} for {target.name} needs an Android NDK: set ANDROID_NDK_HOME to its folder"
         if emit is not Emit.BUNDLE:
             raise ToolchainError(note)
-        _LOG.warning("%s; the bundle has the runner only", note)
+        _LOG.warning("%s; %s", note, rest)
     return compiler
 
 
@@ -120,13 +141,16 @@ def _shared_library(parts: _Parts, compiler: CCompiler) -> tuple[str, bytes]:
     flags = (
         *("-shared", "-Wl,-soname,libmodel.so", "-Wl,-z,defs"),
         *("-Wl,--version-script=exports.map", "-lm", "-pthread"),
+        *(("-ldl",) if parts.opencl else ()),
     )
-    return _linked("libmodel.so", parts, compiler, runtime_objects(compiler, runner=False), flags)
+    runtime = library_objects(compiler, opencl=parts.opencl)
+    return _linked("libmodel.so", parts, compiler, runtime, flags)
 
 
 def _runner(parts: _Parts, compiler: CCompiler) -> tuple[str, bytes]:
-    runtime = runtime_objects(compiler, runner=False) | runtime_objects(compiler, runner=True)
-    return _linked("runner", parts, compiler, runtime, STATIC_FLAGS)
+    runtime = library_objects(compiler, opencl=parts.opencl) | runner_objects(compiler)
+    flags = OPENCL_FLAGS if parts.opencl else STATIC_FLAGS
+    return _linked("runner", parts, compiler, runtime, flags)
 
 
 def _linked(
@@ -149,7 +173,7 @@ def _static_library(parts: _Parts, compiler: CCompiler) -> tuple[str, bytes]:
     entry = f"edgeconv_program_{c_identifier(parts.model)}"
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
-        objects = _prepare(folder, parts, runtime_objects(compiler, runner=False))
+        objects = _prepare(folder, parts, library_objects(compiler, opencl=parts.opencl))
         arguments = [*CFLAGS, f"-DEC_ENTRY={entry}", "-c", "program.c", "-o", f"{entry}.o"]
         compiler.compile(arguments, folder)
         compiler.archive("libmodel.a", [f"{entry}.o", *objects], folder)
@@ -168,3 +192,12 @@ def _prepare(folder: Path, parts: _Parts, runtime: Mapping[str, bytes]) -> list[
             (folder / group / name).write_bytes(content)
             paths.append(f"{group}/{name}")
     return paths
+
+
+_Maker = Callable[[_Parts, CCompiler], tuple[str, bytes]]
+_MAKERS: dict[Emit, tuple[_Maker, ...]] = {
+    Emit.BUNDLE: (_shared_library, _runner),
+    Emit.LIB: (_shared_library,),
+    Emit.STATIC: (_static_library,),
+    Emit.EXE: (_runner,),
+}

@@ -28,31 +28,43 @@ def copy_sources(folder: Path) -> None:
         shutil.copytree(RUNTIME / name, folder / name)
 
 
-def runtime_objects(compiler: CCompiler, *, runner: bool) -> dict[str, bytes]:
-    """Return the object files of the library, or of the runner without the library, by name.
+def library_objects(compiler: CCompiler, *, opencl: bool) -> dict[str, bytes]:
+    """Return the object files of the runtime's library by name, with OpenCL or for the CPU only.
 
     They are kept in the user's cache. Raises ToolchainError.
     """
-    pattern = "src/runner/*.c" if runner else "src/*.c"
-    kept = cache_dir("runtime") / _key(compiler, pattern)
-    if not kept.is_dir():
-        return _compile(compiler, pattern, kept)
-    return {path.name: path.read_bytes() for path in sorted(kept.glob("*.o"))}
+    return _objects(compiler, ("src", "src/opencl" if opencl else "src/cpu_only"))
 
 
-def _key(compiler: CCompiler, pattern: str) -> str:
-    digest = hashlib.sha256(repr((compiler, CFLAGS, pattern)).encode())
+def runner_objects(compiler: CCompiler) -> dict[str, bytes]:
+    """Return the object files of the runner without the library; otherwise as those."""
+    return _objects(compiler, ("src/runner",))
+
+
+def runtime_version() -> str:
+    """Return a hash of the runtime's sources."""
+    digest = hashlib.sha256()
     for path in sorted(RUNTIME.glob("**/*.[ch]")):
         digest.update(f"\n{path.relative_to(RUNTIME)}\n".encode())
         digest.update(path.read_bytes())
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()
 
 
-def _compile(compiler: CCompiler, pattern: str, kept: Path) -> dict[str, bytes]:
+def _objects(compiler: CCompiler, parts: tuple[str, ...]) -> dict[str, bytes]:
+    """Return the objects of all sources in these folders."""
+    key = hashlib.sha256(repr((compiler, CFLAGS, parts, runtime_version())).encode())
+    kept = cache_dir("runtime") / key.hexdigest()[:32]
+    if not kept.is_dir():
+        return _compile(compiler, parts, kept)
+    return {path.name: path.read_bytes() for path in sorted(kept.glob("*.o"))}
+
+
+def _compile(compiler: CCompiler, parts: tuple[str, ...], kept: Path) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy_sources(folder)
-        sources = [str(path.relative_to(folder)) for path in folder.glob(pattern)]
+        found = (path for part in parts for path in (folder / part).glob("*.c"))
+        sources = [str(path.relative_to(folder)) for path in found]
         compiler.compile_objects(sources, CFLAGS, folder)
         objects = {path.name: path.read_bytes() for path in sorted(folder.glob("*.o"))}
     # A cache that cannot be written only costs time.

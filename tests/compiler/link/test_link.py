@@ -18,7 +18,11 @@ from c_programs import (
 )
 
 from edgeconv.compiler.link import Emit, link
-from edgeconv.compiler.link.runtime_objects import RUNTIME, runtime_objects
+from edgeconv.compiler.link.runtime_objects import (
+    RUNTIME,
+    library_objects,
+    runner_objects,
+)
 from edgeconv.compiler.link.toolchain import zig
 from edgeconv.errors import EdgeconvError, ToolchainError
 from edgeconv.files import cache_dir
@@ -132,18 +136,17 @@ def test_a_kernel_that_is_no_object() -> None:
 
 def test_the_runtime_is_compiled_once(cold_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = zig(HOST.toolchain.shared, HOST.toolchain.cpu)
-    first = runtime_objects(compiler, runner=False)
+    first = library_objects(compiler, opencl=False)
     assert {"pool.o", "run.o", "model.o"} <= set(first)
     monkeypatch.setattr(type(compiler), "compile_objects", None)
-    assert runtime_objects(compiler, runner=False) == first
+    assert library_objects(compiler, opencl=False) == first
 
 
 def test_compiling_at_the_same_time(cold_cache: Path) -> None:
     compiler = zig(HOST.toolchain.shared, HOST.toolchain.cpu)
     results: list[dict[str, bytes]] = []
     threads = [
-        threading.Thread(target=lambda: results.append(runtime_objects(compiler, runner=True)))
-        for _ in range(3)
+        threading.Thread(target=lambda: results.append(runner_objects(compiler))) for _ in range(3)
     ]
     for thread in threads:
         thread.start()
@@ -160,7 +163,7 @@ def test_a_cache_that_cannot_be_written(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     compiler = zig(HOST.toolchain.shared, HOST.toolchain.cpu)
-    assert "pool.o" in runtime_objects(compiler, runner=False)
+    assert "pool.o" in library_objects(compiler, opencl=False)
 
 
 def test_without_zig(monkeypatch: pytest.MonkeyPatch) -> None:
