@@ -150,10 +150,17 @@ def write_program(path: Path, *, model: str = "net", scales: int = 1) -> Path:
     return path
 
 
+def runtime_sources() -> list[Path]:
+    """The library of a CPU's program, and the network's kernels."""
+    source = RUNTIME / "src"
+    return [*source.glob("*.c"), *source.glob("cpu_only/*.c"), *KERNELS.glob("*.c")]
+
+
 def sanitized_runner(path: Path) -> Path:
     """Build the network's runner under gcc's sanitizers, at any fault of which it exits with 1."""
     source = write_program(path.with_suffix(".c"))
-    sources = [*(RUNTIME / "src").glob("**/*.c"), *KERNELS.glob("*.c"), source]
+    runner = (RUNTIME / "src" / "runner").glob("*.c")
+    sources = [*runtime_sources(), *runner, source]
     gcc(*SANITIZED, "-DEC_ENTRY=edgeconv_program", *sources, "-o", path, "-lm", "-pthread")
     return path
 

@@ -61,6 +61,7 @@ report = {
     "model": manifest["model"]["name"],
     "target": manifest["target"]["name"],
     "api": 1,
+    "device": "",
     "threads": int(options.get("--threads", ["1"])[0]),
     "load_ms": 1.5,
     "arena_bytes": 64,

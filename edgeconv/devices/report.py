@@ -51,7 +51,10 @@ class SelfTest:
 
 @dataclass(frozen=True)
 class RunnerReport:
-    """The runner's JSON object; times in milliseconds, sizes in bytes."""
+    """The runner's JSON object; times in milliseconds, sizes in bytes.
+
+    `device` is the GPU's name and driver, "" for the processor.
+    """
 
     model: str
     target: str
@@ -62,6 +65,7 @@ class RunnerReport:
     weights_bytes: int
     peak_rss_bytes: int
     runs_ms: tuple[float, ...]
+    device: str = ""
     steps: tuple[StepTime, ...] = ()
     self_test: SelfTest | None = None
 

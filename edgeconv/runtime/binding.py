@@ -88,6 +88,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "ec_close": (None, (_MODEL,)),
     "ec_last_error": (ctypes.c_char_p, (_MODEL,)),
     "ec_describe": (None, (_MODEL, ctypes.POINTER(_ModelInfo))),
+    "ec_device": (ctypes.c_char_p, (_MODEL,)),
     "ec_input_info": _INFO,
     "ec_output_info": _INFO,
     "ec_bind_input": _BIND,
@@ -108,7 +109,7 @@ class StepTime:
 
 
 class Model:
-    """A network, ready to run on this machine's processor.
+    """A network, ready to run on this machine.
 
     A lock makes runs of one model from several threads follow each other; different models run at
     the same time. `close`, or leaving a `with` block, ends its threads and frees its memory.
@@ -116,10 +117,12 @@ class Model:
     Attributes:
         inputs, outputs: names, shapes and dtypes.
         name, target: what was compiled, and what for.
+        device: the name and driver of the GPU that it runs on; "" for the processor.
     """
 
     name: str
     target: str
+    device: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
@@ -132,7 +135,8 @@ class Model:
 
         `pin_cores` pins each thread, the calling one too, to a core, the fastest first.
         Raises UsageError: no such path, no shared library inside, a number of threads out of
-        range; ArtifactError: damaged, or not for this machine; DeviceError: no memory, no threads.
+        range; ArtifactError: damaged, or not for this machine; DeviceError: no memory, no threads,
+        no GPU that fits.
         """
         if not 0 < threads < 2**32:
             raise UsageError(f"threads={threads}: expected 1 or more")
@@ -148,6 +152,7 @@ class Model:
         info = _ModelInfo()
         self._library.ec_describe(self._handle, ctypes.byref(info))
         self.name, self.target = info.model.decode(), info.target.decode()
+        self.device = self._library.ec_device(self._handle).decode(errors="replace")
         self._steps: int = info.step_count
         self.inputs = self._tensors(self._library.ec_input_info, info.input_count)
         self.outputs = self._tensors(self._library.ec_output_info, info.output_count)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from c_programs import KERNELS, SANITIZED, gcc, run, write_folder, write_program
+from c_programs import KERNELS, SANITIZED, gcc, run, runtime_sources, write_folder, write_program
 
 from edgeconv.compiler.link.runtime_objects import RUNTIME
 
@@ -28,7 +28,7 @@ def test_the_whole_interface(build: str, cores: str, tmp_path: Path) -> None:
         objects.append(tmp_path / f"program_{name}.o")
         gcc(*BUILDS[build], f"-DEC_ENTRY=edgeconv_program_{name}", "-c", source, "-o", objects[-1])
         write_folder(tmp_path / name, {}, scales)
-    sources = [*(RUNTIME / "src").glob("*.c"), *KERNELS.glob("*.c"), KERNELS.parent / "drive.c"]
+    sources = [*runtime_sources(), KERNELS.parent / "drive.c"]
     described = f'-DEC_CPU_FOLDER="{tmp_path}"'
     gcc(*BUILDS[build], described, *sources, *objects, "-o", tmp_path / "drive", "-lm", "-pthread")
 

@@ -62,7 +62,8 @@ typedef enum ec_status {
     EC_ERROR_MEMORY = 5,   /* not enough memory */
     EC_ERROR_THREADS = 6,  /* a worker thread cannot be started or pinned */
     EC_ERROR_STEP = 7,     /* a kernel failed; the error text names its step */
-    EC_ERROR_BUSY = 8      /* the model is running on another thread */
+    EC_ERROR_BUSY = 8,     /* the model is running on another thread */
+    EC_ERROR_DEVICE = 9    /* the GPU: no driver, no device, too little memory, or a failing call */
 } ec_status;
 
 typedef struct ec_options {
@@ -135,6 +136,9 @@ EC_API const char *ec_last_error(const ec_model *model);
 
 EC_API void ec_describe(const ec_model *model, ec_model_info *info);
 
+/* The name and driver of the GPU that the model runs on; "" for a model of the CPU. */
+EC_API const char *ec_device(const ec_model *model);
+
 /* NULL when the index is out of range. */
 EC_API const ec_tensor_info *ec_input_info(const ec_model *model, uint32_t index);
 EC_API const ec_tensor_info *ec_output_info(const ec_model *model, uint32_t index);
@@ -143,7 +147,8 @@ EC_API const ec_tensor_info *ec_output_info(const ec_model *model, uint32_t inde
  * Makes runs read an input, or write an output, in the caller's memory, without a copy, until the
  * next bind. `bytes` must be the tensor's size and `data` aligned to its elements. The memory must
  * live until the next bind or ec_close; inputs and outputs must not overlap. NULL for `data` goes
- * back to the model's own memory.
+ * back to the model's own memory. A model on a GPU copies what is bound to the device and back; its
+ * own memory, which it does not copy where host and GPU share it, is then overwritten.
  */
 EC_API ec_status ec_bind_input(ec_model *model, uint32_t index, const void *data, uint64_t bytes);
 EC_API ec_status ec_bind_output(ec_model *model, uint32_t index, void *data, uint64_t bytes);

@@ -40,6 +40,8 @@ const char *ec_status_text(ec_status status)
         return "a step failed";
     case EC_ERROR_BUSY:
         return "model is running on another thread";
+    case EC_ERROR_DEVICE:
+        return "GPU cannot be used";
     }
     return "unknown status";
 }

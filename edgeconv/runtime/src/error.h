@@ -4,7 +4,7 @@
 
 #include "edgeconv.h"
 
-enum { EC_ERROR_TEXT_BYTES = 512 };
+enum { EC_ERROR_TEXT_BYTES = 2048 }; /* room for what a compiler of kernels says */
 
 /* Writes the text (truncated where it is too long) and returns `status`. */
 __attribute__((format(printf, 3, 4))) ec_status ec_fail(char *text, ec_status status,

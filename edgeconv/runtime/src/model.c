@@ -35,20 +35,27 @@ static unsigned char *place(void **own, void **bound, const ec_tensor_info *tens
     return at;
 }
 
-/* Refreshes the addresses of all buffers of a space. */
+/* Refreshes the addresses of all buffers of a space. A device's have one while they are mapped. */
 static void resolve(ec_model *model, ec_space space)
 {
     const ec_program *program = model->program;
+    if (model->opencl && space != EC_WEIGHTS)
+        return;
     for (uint32_t i = 0; i < program->buffer_count; ++i) {
         const ec_buffer *buffer = &program->buffers[i];
         if (buffer->space != space)
             continue;
-        unsigned char *base = space == EC_ARENA     ? model->memory
+        unsigned char *base = space == EC_ARENA     ? model->arena
                               : space == EC_WEIGHTS ? model->weights.data
                               : space == EC_INPUT   ? model->inputs[buffer->index]
                                                     : model->outputs[buffer->index];
         model->buffers[i] = base + buffer->offset;
     }
+}
+
+static bool uses_opencl(const ec_program *program)
+{
+    return program->opencl_source_count > 0;
 }
 
 static ec_status check_program(const ec_program *program, char *error)
@@ -57,11 +64,13 @@ static ec_status check_program(const ec_program *program, char *error)
         return ec_fail(error, EC_ERROR_VERSION,
                        "the program is for API version %" PRIu32 ", this runtime has version %d; "
                        "compile the model again", program->api_version, EDGECONV_API_VERSION);
-    for (uint32_t i = 0; i < program->step_count; ++i)
-        if (program->steps[i].backend != EC_BACKEND_CPU)
+    for (uint32_t i = 0; i < program->step_count; ++i) {
+        ec_backend backend = program->steps[i].backend;
+        if (backend != EC_BACKEND_CPU && !(backend == EC_BACKEND_OPENCL && uses_opencl(program)))
             return ec_fail(error, EC_ERROR_VERSION,
                            "step %" PRIu32 " (%s) needs backend %d, which this runtime lacks", i,
-                           program->steps[i].name, (int)program->steps[i].backend);
+                           program->steps[i].name, (int)backend);
+    }
     return EC_OK;
 }
 
@@ -81,23 +90,23 @@ static ec_status allocate_tables(ec_model *model, char *error)
     return EC_OK;
 }
 
-/* Large blocks are lent by the kernel page by page: own inputs and outputs that are never touched
-   cost nothing. */
+/* Large blocks are lent by the kernel page by page, and zero: what is never touched, such as own
+   inputs and outputs where others are bound, costs nothing. */
 static ec_status allocate_memory(ec_model *model, uint32_t threads, unsigned char **scratch,
                                  char *error)
 {
     const ec_program *program = model->program;
-    uint64_t arena = align(program->arena_bytes);
+    uint64_t arena = uses_opencl(program) ? 0 : align(program->arena_bytes);
     uint64_t tensors = total_bytes(program->inputs, program->input_count)
                        + total_bytes(program->outputs, program->output_count);
     uint64_t bytes = arena + tensors + threads * align(program->scratch_bytes) + ALIGNMENT;
-    void *memory;
-    if (bytes > SIZE_MAX / 2 || posix_memalign(&memory, ALIGNMENT, (size_t)bytes) != 0)
+    model->memory = bytes > SIZE_MAX / 2 ? NULL : calloc(1, (size_t)bytes);
+    if (!model->memory)
         return ec_fail(error, EC_ERROR_MEMORY,
                        "no memory for %" PRIu64 " bytes of tensors and workspace", bytes);
-    model->memory = memory;
-    memset(model->memory + arena, 0, (size_t)tensors);
-    unsigned char *at = model->memory + arena;
+    unsigned char *at = (unsigned char *)align((uintptr_t)model->memory);
+    model->arena = at;
+    at += arena;
     at = place(model->own_inputs, model->inputs, program->inputs, program->input_count, at);
     *scratch = place(model->own_outputs, model->outputs, program->outputs, program->output_count,
                      at);
@@ -119,6 +128,8 @@ static ec_status open_model(ec_model *model, const char *path, const ec_options 
         status = ec_weights_map(&model->weights, model->program, path, error);
     if (status == EC_OK)
         status = allocate_memory(model, threads, &scratch, error);
+    if (status == EC_OK && uses_opencl(model->program))
+        status = ec_opencl_open(model, path, error);
     if (status == EC_OK)
         status = ec_pool_start(&model->pool, threads, options && options->pin_cores, scratch,
                                align(model->program->scratch_bytes), error);
@@ -130,6 +141,7 @@ static ec_status open_model(ec_model *model, const char *path, const ec_options 
 
 static void free_model(ec_model *model)
 {
+    ec_opencl_close(model->opencl);
     ec_weights_unmap(&model->weights);
     free(model->memory);
     free(model->own_inputs);
@@ -186,6 +198,11 @@ void ec_describe(const ec_model *model, ec_model_info *info)
         .scratch_bytes = threads * align(program->scratch_bytes),
         .weights_bytes = program->weights_bytes,
     };
+}
+
+const char *ec_device(const ec_model *model)
+{
+    return model->opencl ? ec_opencl_device(model->opencl) : "";
 }
 
 const ec_tensor_info *ec_input_info(const ec_model *model, uint32_t index)

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "error.h"
+#include "opencl.h"
 #include "pool.h"
 #include "program.h"
 #include "weights.h"
@@ -13,12 +14,14 @@ struct ec_model {
     const ec_program *program;
     ec_weights weights;
     ec_pool pool;
-    unsigned char *memory; /* arena, own inputs and outputs, workspaces; one block */
-    void **own_inputs;
+    ec_opencl *opencl; /* the device; NULL for a program of the CPU */
+    void *memory;      /* arena, own inputs and outputs, workspaces; one block */
+    unsigned char *arena;
+    void **own_inputs; /* outputs follow inputs in one table */
     void **own_outputs;
-    void **inputs; /* what is bound at the moment */
+    void **inputs; /* what is bound at the moment; likewise */
     void **outputs;
-    void **buffers; /* the address of each of the program's buffers */
+    void **buffers; /* the address of each of the program's buffers; on a device, while mapped */
     uint64_t *step_ns;
     ec_observer observer;
     void *observer_user;

@@ -1,4 +1,6 @@
 /* The run loop, step durations and the observer. */
+#include "run.h"
+
 #include <inttypes.h>
 
 #include "clock.h"
@@ -22,7 +24,13 @@ static ec_status step_failed(ec_model *model, uint32_t index, int32_t code)
                    exhausted ? ": its workspace is larger than the plan says" : "");
 }
 
-static void observe(ec_model *model, uint32_t index)
+ec_status ec_call_step(ec_model *model, uint32_t index)
+{
+    int32_t code = model->program->steps[index].call(model->buffers);
+    return code == 0 ? EC_OK : step_failed(model, index, code);
+}
+
+void ec_show_outputs(ec_model *model, uint32_t index)
 {
     const ec_program *program = model->program;
     const ec_step *step = &program->steps[index];
@@ -38,14 +46,14 @@ static ec_status run_steps(ec_model *model)
     const ec_program *program = model->program;
     uint64_t start = ec_now_ns();
     for (uint32_t i = 0; i < program->step_count; ++i) {
-        int32_t code = program->steps[i].call(model->buffers);
-        if (code != 0)
-            return step_failed(model, i, code);
+        ec_status status = ec_call_step(model, i);
+        if (status != EC_OK)
+            return status;
         uint64_t end = ec_now_ns();
         model->step_ns[i] = end - start;
         start = end;
         if (model->observer) {
-            observe(model, i);
+            ec_show_outputs(model, i);
             start = ec_now_ns();
         }
     }
@@ -57,7 +65,7 @@ ec_status ec_run(ec_model *model)
     if (atomic_flag_test_and_set_explicit(&model->running, memory_order_acquire))
         return EC_ERROR_BUSY;
     ec_worker *before = ec_pool_enter(&model->pool);
-    ec_status status = run_steps(model);
+    ec_status status = model->opencl ? ec_opencl_run(model) : run_steps(model);
     ec_pool_leave(&model->pool, before);
     atomic_flag_clear_explicit(&model->running, memory_order_release);
     return status;

@@ -177,6 +177,7 @@ static void report_run(json *json, const ec_model *model, const ec_program *prog
     ec_model_info info;
     ec_describe(model, &info);
     report_identity(json, program);
+    json_string(json, "device", ec_device(model));
     json_integer(json, "threads", info.threads);
     json_number(json, "load_ms", milliseconds(load_ns));
     json_integer(json, "arena_bytes", info.arena_bytes);

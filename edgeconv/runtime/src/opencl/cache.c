@@ -1,0 +1,139 @@
+#include "cache.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { CACHE_VERSION = 1 }; /* also that of the options of ec_cl_build */
+
+typedef struct cache_header {
+    char magic[8];
+    uint64_t version;
+    uint8_t source_sha256[32];
+    char identity[EC_CL_IDENTITY_BYTES];
+    uint64_t binary_bytes;
+    uint64_t binary_hash;
+} cache_header;
+
+/* FNV-1a, which tells a torn file from a whole one. */
+static uint64_t hash(uint64_t start, const void *data, size_t bytes)
+{
+    const unsigned char *at = data;
+    for (size_t i = 0; i < bytes; ++i)
+        start = (start ^ at[i]) * 0x100000001b3u;
+    return start;
+}
+
+static const uint64_t hash_start = 0xcbf29ce484222325u;
+
+static cache_header make_header(const ec_cl_cache *cache, uint64_t bytes, uint64_t binary_hash)
+{
+    cache_header header = {.magic = "ECKERNEL", .version = CACHE_VERSION,
+                           .binary_bytes = bytes, .binary_hash = binary_hash};
+    memcpy(header.source_sha256, cache->source_sha256, sizeof header.source_sha256);
+    memcpy(header.identity, cache->identity, sizeof header.identity);
+    return header;
+}
+
+#if defined(__ANDROID__)
+/* An app has no folder that every part of it could write to, but for where it put the artifact. */
+static int default_folder(char *folder, const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return snprintf(folder, PATH_MAX, "%s", path);
+    const char *slash = strrchr(path, '/');
+    return slash ? snprintf(folder, PATH_MAX, "%.*s", (int)(slash - path), path)
+                 : snprintf(folder, PATH_MAX, ".");
+}
+#else
+static int default_folder(char *folder, const char *path)
+{
+    (void)path;
+    const char *base = getenv("XDG_CACHE_HOME");
+    if (base && *base)
+        return snprintf(folder, PATH_MAX, "%s/edgeconv/opencl", base);
+    const char *home = getenv("HOME");
+    return home && *home ? snprintf(folder, PATH_MAX, "%s/.cache/edgeconv/opencl", home) : 0;
+}
+#endif
+
+void ec_cl_cache_find(ec_cl_cache *cache, const ec_program *program, const ec_cl_device *device,
+                      const char *path)
+{
+    memcpy(cache->source_sha256, program->opencl_sha256, sizeof cache->source_sha256);
+    memcpy(cache->identity, device->identity, sizeof cache->identity);
+    uint64_t key = hash(hash_start, cache->source_sha256, sizeof cache->source_sha256);
+    key = hash(key, cache->identity, sizeof cache->identity);
+    char folder[PATH_MAX];
+    const char *wanted = getenv("EDGECONV_OPENCL_CACHE");
+    int length = wanted ? snprintf(folder, sizeof folder, "%s", wanted)
+                        : default_folder(folder, path);
+    bool fits = length > 0 && length < PATH_MAX;
+    if (fits)
+        length = snprintf(cache->path, sizeof cache->path, "%s/%016" PRIx64 ".clbin", folder, key);
+    if (!fits || length >= PATH_MAX)
+        cache->path[0] = '\0';
+}
+
+unsigned char *ec_cl_cache_read(const ec_cl_cache *cache, size_t *bytes)
+{
+    FILE *file = cache->path[0] ? fopen(cache->path, "rbe") : NULL;
+    if (!file)
+        return NULL;
+    struct stat status;
+    cache_header header;
+    unsigned char *binary = NULL;
+    if (fstat(fileno(file), &status) == 0 && S_ISREG(status.st_mode)
+        && fread(&header, sizeof header, 1, file) == 1
+        && (uint64_t)status.st_size - sizeof header == header.binary_bytes)
+        binary = malloc((size_t)header.binary_bytes + 1);
+    bool whole = binary && fread(binary, 1, (size_t)header.binary_bytes, file)
+                               == header.binary_bytes;
+    fclose(file);
+    if (whole) {
+        *bytes = (size_t)header.binary_bytes;
+        cache_header want = make_header(cache, *bytes, hash(hash_start, binary, *bytes));
+        if (memcmp(&header, &want, sizeof header) == 0)
+            return binary;
+    }
+    free(binary);
+    return NULL;
+}
+
+static void make_folders(char *path)
+{
+    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        mkdir(path, 0777);
+        *slash = '/';
+    }
+}
+
+void ec_cl_cache_write(const ec_cl_cache *cache, const unsigned char *binary, size_t bytes)
+{
+    char aside[PATH_MAX];
+    if (!cache->path[0]
+        || snprintf(aside, sizeof aside, "%s.XXXXXX", cache->path) >= (int)sizeof aside)
+        return;
+    make_folders(aside);
+    int descriptor = mkstemp(aside);
+    if (descriptor < 0)
+        return;
+    cache_header header = make_header(cache, bytes, hash(hash_start, binary, bytes));
+    FILE *file = fdopen(descriptor, "wb");
+    if (!file) {
+        close(descriptor);
+        remove(aside);
+        return;
+    }
+    bool whole = fwrite(&header, sizeof header, 1, file) == 1
+                 && fwrite(binary, 1, bytes, file) == bytes;
+    whole &= fclose(file) == 0;
+    if (!whole || rename(aside, cache->path) != 0)
+        remove(aside);
+}

@@ -1,0 +1,31 @@
+/* Programs as the device's driver has built them, kept in files. */
+#ifndef EC_OPENCL_CACHE_H
+#define EC_OPENCL_CACHE_H
+
+#include <limits.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend.h"
+
+/* A file, and what its beginning must be. */
+typedef struct ec_cl_cache {
+    char path[PATH_MAX]; /* "" where there is no place for a cache */
+    uint8_t source_sha256[32];
+    char identity[EC_CL_IDENTITY_BYTES];
+} ec_cl_cache;
+
+/*
+ * Finds the place of a program's binary for a device: in $EDGECONV_OPENCL_CACHE (none where that is
+ * empty), else on Android beside the artifact at `path`, elsewhere in the user's cache folder.
+ */
+void ec_cl_cache_find(ec_cl_cache *cache, const ec_program *program, const ec_cl_device *device,
+                      const char *path);
+
+/* The binary, to be freed; NULL where there is none, or a file that is torn or another program's. */
+unsigned char *ec_cl_cache_read(const ec_cl_cache *cache, size_t *bytes);
+
+/* Keeps a binary. Where that fails, it is built again the next time. */
+void ec_cl_cache_write(const ec_cl_cache *cache, const unsigned char *binary, size_t bytes);
+
+#endif

@@ -1,0 +1,138 @@
+/* Choosing a device among those of all drivers. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend.h"
+
+enum { MAX_PLATFORMS = 16, MAX_DEVICES = 16, NAME_BYTES = 256 };
+
+/* A device, on the way through all of them. */
+typedef struct candidate {
+    cl_platform_id platform;
+    cl_device_id id;
+    cl_uint platform_index, device_index;
+    char name[2 * NAME_BYTES]; /* "PLATFORM: DEVICE" */
+} candidate;
+
+/* What the user wants of EDGECONV_OPENCL_DEVICE, and what there is. */
+typedef struct search {
+    const char *wanted; /* or NULL */
+    candidate best;     /* `id` is NULL while there is none */
+    bool best_is_gpu;
+    char list[EC_CL_TEXT_BYTES]; /* of all devices, for the message */
+} search;
+
+static void platform_text(ec_cl *cl, cl_platform_id platform, cl_enum what, char *text)
+{
+    if (cl->GetPlatformInfo(platform, what, NAME_BYTES, text, NULL) != CL_SUCCESS)
+        strcpy(text, "?");
+}
+
+static void device_text(ec_cl *cl, cl_device_id device, cl_enum what, char *text)
+{
+    if (cl->GetDeviceInfo(device, what, NAME_BYTES, text, NULL) != CL_SUCCESS)
+        strcpy(text, "?");
+}
+
+/* The number of an unsigned type of `bytes` bytes; 0 where the driver does not know it. */
+static uint64_t device_number(ec_cl *cl, cl_device_id device, cl_enum what, size_t bytes)
+{
+    uint64_t number = 0; /* all targets are little-endian */
+    if (cl->GetDeviceInfo(device, what, bytes, &number, NULL) != CL_SUCCESS)
+        return 0;
+    return number;
+}
+
+/* `wanted` is "PLATFORM:DEVICE", two indices, or a part of the names, in any case. */
+static bool fits(const candidate *device, const char *wanted)
+{
+    unsigned platform, index;
+    int end = 0;
+    if (sscanf(wanted, "%u:%u%n", &platform, &index, &end) == 2 && !wanted[end])
+        return device->platform_index == platform && device->device_index == index;
+    return strcasestr(device->name, wanted) != NULL;
+}
+
+static void consider(ec_cl *cl, search *search, const candidate *device)
+{
+    size_t used = strlen(search->list);
+    snprintf(search->list + used, sizeof search->list - used, "%s%u:%u %s", used ? ", " : "",
+             (unsigned)device->platform_index, (unsigned)device->device_index, device->name);
+    if (search->wanted && !fits(device, search->wanted))
+        return;
+    uint64_t type = device_number(cl, device->id, CL_DEVICE_TYPE, sizeof(cl_bitfield));
+    bool gpu = type & CL_DEVICE_TYPE_GPU;
+    if (search->best.id && !(gpu && !search->best_is_gpu))
+        return;
+    search->best = *device;
+    search->best_is_gpu = gpu;
+}
+
+static void consider_platform(ec_cl *cl, search *search, cl_platform_id platform, cl_uint index)
+{
+    cl_device_id devices[MAX_DEVICES];
+    cl_uint count = 0;
+    if (cl->GetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, MAX_DEVICES, devices, &count) != CL_SUCCESS)
+        return;
+    char platform_name[NAME_BYTES], device_name[NAME_BYTES];
+    platform_text(cl, platform, CL_PLATFORM_NAME, platform_name);
+    for (cl_uint i = 0; i < count && i < MAX_DEVICES; ++i) {
+        candidate device = {platform, devices[i], index, i, ""};
+        device_text(cl, devices[i], CL_DEVICE_NAME, device_name);
+        snprintf(device.name, sizeof device.name, "%s: %s", platform_name, device_name);
+        consider(cl, search, &device);
+    }
+}
+
+static ec_status search_all(ec_cl *cl, search *search, char *error)
+{
+    cl_platform_id platforms[MAX_PLATFORMS];
+    cl_uint count = 0;
+    cl_int code = cl->GetPlatformIDs(MAX_PLATFORMS, platforms, &count);
+    for (cl_uint i = 0; code == CL_SUCCESS && i < count && i < MAX_PLATFORMS; ++i)
+        consider_platform(cl, search, platforms[i], i);
+    if (search->best.id)
+        return EC_OK;
+    if (search->list[0])
+        return ec_fail(error, EC_ERROR_DEVICE,
+                       "no OpenCL device fits EDGECONV_OPENCL_DEVICE=%s; there are: %s",
+                       search->wanted, search->list);
+    return ec_fail(error, EC_ERROR_DEVICE,
+                   "%s has no OpenCL device (%s); install the driver of this machine's GPU, or set "
+                   "EDGECONV_OPENCL to the path of its library",
+                   cl->path, code == CL_SUCCESS ? "no driver shows one" : ec_cl_error_name(code));
+}
+
+static void describe(ec_cl *cl, ec_cl_device *device, const candidate *chosen)
+{
+    char platform[NAME_BYTES], version[NAME_BYTES], name[NAME_BYTES], driver[NAME_BYTES];
+    char device_version[NAME_BYTES];
+    platform_text(cl, chosen->platform, CL_PLATFORM_NAME, platform);
+    platform_text(cl, chosen->platform, CL_PLATFORM_VERSION, version);
+    device_text(cl, chosen->id, CL_DEVICE_NAME, name);
+    device_text(cl, chosen->id, CL_DEVICE_VERSION, device_version);
+    device_text(cl, chosen->id, CL_DRIVER_VERSION, driver);
+    snprintf(device->text, sizeof device->text, "%s (%s, driver %s)", name, platform, driver);
+    /* A driver is not the same for programs of 32 and of 64 bits. */
+    snprintf(device->identity, sizeof device->identity, "%s\n%s\n%s\n%s\n%s\n%zu", platform,
+             version, name, device_version, driver, 8 * sizeof(void *));
+}
+
+ec_status ec_cl_find_device(ec_cl *cl, ec_cl_device *device, char *error)
+{
+    const char *wanted = getenv("EDGECONV_OPENCL_DEVICE");
+    search search = {.wanted = wanted && *wanted ? wanted : NULL};
+    ec_status status = search_all(cl, &search, error);
+    if (status != EC_OK)
+        return status;
+    cl_device_id id = search.best.id;
+    describe(cl, device, &search.best);
+    device->id = id;
+    device->unified = device_number(cl, id, CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof(cl_bool)) != 0;
+    device->memory = device_number(cl, id, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof(cl_ulong));
+    device->largest_block = device_number(cl, id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof(cl_ulong));
+    device->alignment = device_number(cl, id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof(cl_uint)) / 8;
+    return EC_OK;
+}

@@ -1,0 +1,37 @@
+/* The network of c_programs in OpenCL C: 37 rows of 19 columns, in work-groups of 64. */
+#define COLUMNS 19
+#define COUNT (37 * COLUMNS)
+
+__kernel void ec_k_add(__global const float *a, __global const float *b, __global float *sum)
+{
+    int i = get_global_id(0);
+    if (i < COUNT)
+        sum[i] = a[i] + b[i];
+}
+
+__kernel void ec_k_scale(__global const float *x, __global const float *scale, __global float *y)
+{
+    int i = get_global_id(0);
+    if (i < COUNT)
+        y[i] = x[i] * scale[i % COLUMNS];
+}
+
+/* One work-group for all, which adds up its counts in local memory. */
+__kernel void ec_k_relu_count(__global const float *x, __global float *y, __global int *count)
+{
+    __local int counts[64];
+    int id = get_local_id(0);
+    int positive = 0;
+    for (int i = id; i < COUNT; i += 64) {
+        y[i] = x[i] < 0 ? 0 : x[i];
+        positive += x[i] > 0;
+    }
+    counts[id] = positive;
+    for (int half_size = 32; half_size > 0; half_size /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (id < half_size)
+            counts[id] += counts[id + half_size];
+    }
+    if (id == 0)
+        *count = counts[0];
+}
