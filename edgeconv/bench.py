@@ -105,7 +105,7 @@ def bench(
     if warmup < 0 or repeat < 1:
         raise UsageError(f"expected warmup >= 0 and repeat >= 1, found {warmup} and {repeat}.")
     threads = artifact.manifest.threads if threads is None else threads
-    notes = _device_notes(session.device, threads)
+    notes = device_notes(session.device, threads)
     if against is None:
         reports = [session.bench(threads, warmup, repeat)]
         rival = None
@@ -212,7 +212,8 @@ def summarise(runs_ms: Sequence[float]) -> Times:
     )
 
 
-def _device_notes(device: Device, threads: int) -> list[str]:
+def device_notes(device: Device, threads: int) -> list[str]:
+    """Return what a reader of times on this device has to know."""
     if device.emulated:
         return [EMULATED]
     if not isinstance(device, LocalDevice):

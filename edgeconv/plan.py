@@ -149,6 +149,11 @@ class Plan:
     scratch_bytes: int
     weights_bytes: int
 
+    @property
+    def refused(self) -> dict[str, str]:
+        """Why the CPU computes a step of a GPU's network, by the step's name."""
+        return {step.name: step.reason for step in self.steps if step.reason}
+
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts and lists, as stored in `plan.json`."""
         return asdict(self)

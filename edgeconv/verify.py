@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,6 +106,7 @@ class VerifyReport:
         accuracy: where labels were given.
         steps: the per-layer comparison in the plan's order; None where it was not asked for.
         not_compared: steps whose outputs hold no value of the ONNX model.
+        refused: why the CPU computes a step of a GPU's network, by the step's name.
     """
 
     model: str
@@ -117,6 +118,7 @@ class VerifyReport:
     accuracy: Accuracy | None = None
     steps: tuple[StepResult, ...] | None = None
     not_compared: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -144,6 +146,7 @@ class VerifyReport:
             "accuracy": None if self.accuracy is None else asdict(self.accuracy),
             "steps": None if self.steps is None else [step.to_json() for step in self.steps],
             "not_compared": list(self.not_compared),
+            "refused": dict(self.refused),
             "first_divergence": None if first is None else first.to_json(),
         }
 
@@ -252,6 +255,7 @@ def verify(
         accuracy=accuracy,
         steps=steps,
         not_compared=not_compared,
+        refused=artifact.plan.refused,
     )
 
 

@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +26,14 @@ from edgeconv.artifact.plan_check import check_plan
 from edgeconv.artifact.tensors import Array, Arrays, decode_tensor, weights_data_bytes
 from edgeconv.errors import ArtifactError, UsageError
 from edgeconv.files import cache_dir, write_atomic
-from edgeconv.plan import Plan, Tensor
+from edgeconv.plan import Backend, Plan, Tensor
 from edgeconv.strict import MismatchError, read
 from edgeconv.target import Target
+
+# Entries of a GPU's artifact: the sources of all kernels, one after the other; and of those that
+# the CPU computes, TVM's JSON of the unscheduled functions by symbol.
+OPENCL_SOURCES = "kernels.cl"
+CPU_FUNCTIONS = "cpu_kernels.json"
 
 if TYPE_CHECKING:
     from edgeconv.bench import BenchReport
@@ -142,6 +147,12 @@ class Artifact:
             raise UsageError(f"{path}: cannot unpack there: {error.strerror}") from error
         return path
 
+    def with_entry(self, name: str, data: bytes) -> Artifact:
+        """Return the same artifact with one entry added or replaced."""
+        files = {**self.manifest.files, name: _describe(data)}
+        manifest = replace(self.manifest, files=files)
+        return Artifact(manifest, self.plan, {**self.entries, name: data})
+
     def golden_cases(self) -> list[tuple[Arrays, Arrays]]:
         """Return inputs and outputs, arrays by name, of every golden case."""
 
@@ -221,6 +232,7 @@ def _checked(manifest_text: bytes, entries: Mapping[str, bytes]) -> Artifact:
     if (plan.inputs, plan.outputs) != (manifest.inputs, manifest.outputs):
         raise ArtifactError("plan.json: its inputs and outputs are not the manifest's.")
     check_plan(plan)
+    _check_kernels(manifest, plan, entries)
     stated = manifest.memory
     if (plan.weights_bytes, plan.arena_bytes) != (stated.weights_bytes, stated.arena_bytes):
         raise ArtifactError("plan.json: its memory sizes are not the manifest's.")
@@ -250,6 +262,28 @@ def _read_plan(entries: Mapping[str, bytes]) -> Plan:
     except MismatchError as error:
         raise ArtifactError(f"plan.json: {error}. Compile the model again.") from None
     return plan
+
+
+def _check_kernels(manifest: Manifest, plan: Plan, entries: Mapping[str, bytes]) -> None:
+    """Refuse a GPU's artifact that lacks what its kernels can be built of."""
+    if manifest.target.gpu is None:
+        if any(step.backend is not Backend.CPU for step in plan.steps):
+            raise ArtifactError(f"plan.json: target {manifest.target.name!r} has no GPU.")
+        return
+    sources = entries.get(OPENCL_SOURCES, b"").decode("utf-8", "replace")
+    functions = load_json(entries.get(CPU_FUNCTIONS, b"{}"), CPU_FUNCTIONS)
+    try:
+        functions = read(dict[str, str], functions)
+    except MismatchError as error:
+        raise ArtifactError(f"{CPU_FUNCTIONS}: {error}. Compile the model again.") from None
+    for step in plan.steps:
+        on_cpu = step.backend is Backend.CPU
+        if step.kernel not in functions if on_cpu else f" {step.kernel}(" not in sources:
+            entry = CPU_FUNCTIONS if on_cpu else OPENCL_SOURCES
+            raise ArtifactError(
+                f"{entry}: lacks kernel {step.kernel!r} of step {step.name!r}. "
+                "Compile the model again."
+            )
 
 
 def _check_golden(manifest: Manifest, entries: Mapping[str, bytes]) -> None:

@@ -8,7 +8,10 @@ import numpy as np
 
 from edgeconv.artifact.manifest import DTYPES
 from edgeconv.errors import ArtifactError
-from edgeconv.plan import Buffer, Plan, Space
+from edgeconv.plan import GPU_ALIGNMENT, Backend, Buffer, Plan, Space, Step
+
+_DIMENSIONS = 3
+_MOST = 2**32 - 1  # the runtime's tables hold 32 bits
 
 
 def check_plan(plan: Plan) -> None:
@@ -17,10 +20,31 @@ def check_plan(plan: Plan) -> None:
         for index in step.inputs + step.outputs:
             if not 0 <= index < len(plan.buffers):
                 raise ArtifactError(f"plan.json: step {step.name!r} uses no buffer: {index}.")
+        problem = _launch_problem(step, plan)
+        if problem:
+            raise ArtifactError(
+                f"plan.json: step {step.name!r} {problem}. Compile the model again."
+            )
     for index, buffer in enumerate(plan.buffers):
         problem = _problem(buffer, plan)
         if problem:
             raise ArtifactError(f"plan.json: buffer {index} {problem}. Compile the model again.")
+
+
+def _launch_problem(step: Step, plan: Plan) -> str:
+    if step.backend is Backend.CPU:
+        return "has work-items, but runs on the CPU" if step.ndrange else ""
+    if step.ndrange is None:
+        return "has no work-items"
+    sizes = step.ndrange.global_size, step.ndrange.local_size
+    if any(len(size) != _DIMENSIONS or min(size) < 1 or max(size) > _MOST for size in sizes):
+        return f"has no {_DIMENSIONS} sizes of 1 or more: {sizes}"
+    if any(whole % local for whole, local in zip(*sizes, strict=True)):
+        return f"has {sizes[0]} work-items, no multiple of {sizes[1]}"
+    for index in step.inputs + step.outputs:
+        if plan.buffers[index].offset % GPU_ALIGNMENT:
+            return f"uses buffer {index}, which is no multiple of {GPU_ALIGNMENT} bytes from 0"
+    return ""
 
 
 def _problem(buffer: Buffer, plan: Plan) -> str:

@@ -47,6 +47,12 @@ def weights_entry(data: bytes) -> bytes:
     return _WEIGHTS_HEADER.pack(_WEIGHTS_MAGIC, _WEIGHTS_VERSION, 0, len(data), digest) + data
 
 
+def weights_sha256(entry: bytes) -> bytes:
+    """Return the 32 bytes of the data's SHA-256 in the header of a `weights.bin`."""
+    digest: bytes = _WEIGHTS_HEADER.unpack_from(entry)[-1]
+    return digest
+
+
 def weights_data_bytes(entry: bytes) -> int:
     """Return the number of bytes after `weights.bin`'s header; -1 where the header is wrong."""
     if len(entry) < _WEIGHTS_HEADER.size:

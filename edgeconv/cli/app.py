@@ -21,6 +21,7 @@ from edgeconv.cli.doctor import doctor
 from edgeconv.cli.export import export
 from edgeconv.cli.inspect import inspect
 from edgeconv.cli.models import models
+from edgeconv.cli.profile import profile
 from edgeconv.cli.run import run
 from edgeconv.cli.targets import targets
 from edgeconv.cli.verify import verify
@@ -154,6 +155,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "verify": verify,
     "run": run,
     "bench": bench,
+    "profile": profile,
     "inspect": inspect,
     "targets": targets,
     "models": models,

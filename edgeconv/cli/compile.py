@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeconv.cli import console
+from edgeconv.cli.backends import count_text, show_refused
 from edgeconv.cli.memory import artifact_shortage
 from edgeconv.cli.options import (
     AllowPickle,
@@ -143,7 +144,7 @@ def _obstacle(artifact: Artifact) -> str:
     """Return why no device here can run the artifact; empty where one can."""
     from edgeconv.devices import open_device
 
-    if "runner" not in artifact.entries:
+    if artifact.manifest.target.gpu is None and "runner" not in artifact.entries:
         return (
             f"it holds no runner (--emit {artifact.manifest.emit}); "
             "compile with --emit bundle to have the same code verified"
@@ -170,10 +171,11 @@ def _show(artifact: Artifact, path: Path, folder: Path | None, seconds: float) -
         f"{console.bytes_text(memory.arena_bytes)} "
         f"(lower bound {console.bytes_text(memory.arena_lower_bound_bytes)})",
     )
-    listing.add_row("steps", str(len(artifact.plan.steps)))
+    listing.add_row("steps", count_text(artifact.plan.steps))
     listing.add_row("MACs", f"{manifest.model.macs:,}")
     listing.add_row("compile time", f"{seconds:.1f} s")
     console.show(listing)
+    show_refused(artifact.plan.refused)
 
 
 def _summary(
@@ -188,6 +190,7 @@ def _summary(
         "memory": manifest.memory,
         "memory_warning": artifact_shortage(artifact),
         "steps": len(artifact.plan.steps),
+        "refused": artifact.plan.refused,
         "compile_seconds": seconds,
         "verified": None if verification is None else verification.passed,
         "verification": None if verification is None else verification.to_json(),

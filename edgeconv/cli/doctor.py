@@ -18,7 +18,9 @@ from rich.text import Text
 from edgeconv.cli import console
 from edgeconv.cli.console import bytes_text
 from edgeconv.cli.options import Json, Quiet, Verbose
+from edgeconv.errors import DeviceError
 from edgeconv.files import cache_dir
+from edgeconv.opencl import opencl_devices, used_device
 from edgeconv.target import Target, list_targets
 
 CACHE_BYTES = 512 << 20
@@ -30,9 +32,9 @@ class Check:
     """One thing that was looked for.
 
     Attributes:
-        part: what needs it: "base", "compiler", "zoo", "emulator", "device".
+        part: what needs it: "base", "compiler", "zoo", "emulator", "gpu", "device".
         name: the thing.
-        state: "ok", "missing", "wrong version", "not writable" or "disk full".
+        state: "ok", "missing", "broken", "wrong version", "not writable" or "disk full".
         found: the version or place that was found, else empty.
         remedy: what to type where the state is not "ok".
     """
@@ -52,6 +54,7 @@ def doctor(json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -
         *_zig(),
         *_emulators(list_targets()),
         *_transports(),
+        _opencl(),
         _cache(),
     ]
     console.emit({"ok": all(check.state == "ok" for check in checks), "checks": checks})
@@ -124,6 +127,18 @@ def _emulators(targets: list[Target]) -> Iterator[Check]:
 def _transports() -> Iterator[Check]:
     yield _program("device", "ssh", "for ssh:// devices", "apt-get install openssh-client")
     yield _program("device", "adb", "for adb:// devices", "apt-get install adb")
+
+
+def _opencl() -> Check:
+    """Look for a device that runs the kernels of GPU targets."""
+    remedy = "apt-get install pocl-opencl-icd"
+    try:
+        device = used_device(opencl_devices())
+    except DeviceError as error:
+        return Check("gpu", "an OpenCL driver", "broken", str(error), remedy)
+    if device is None:
+        return Check("gpu", "an OpenCL driver", "missing", "", remedy)
+    return Check("gpu", "an OpenCL driver", "ok", device.description)
 
 
 def _cache() -> Check:

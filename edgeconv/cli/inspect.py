@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeconv.cli import console
+from edgeconv.cli.backends import count_text, place_text
 from edgeconv.cli.memory import artifact_shortage, model_shortage
 from edgeconv.cli.options import (
     AllowPickle,
@@ -113,6 +114,7 @@ def _show_manifest(artifact: Artifact, path: Path) -> None:
         "arena": f"{console.bytes_text(memory.arena_bytes)} "
         f"(lower bound {console.bytes_text(memory.arena_lower_bound_bytes)})",
         "scratch": f"{console.bytes_text(memory.scratch_bytes)} per thread",
+        "steps": count_text(artifact.plan.steps),
         "golden cases": ", ".join(manifest.golden),
     }
     for tensor in manifest.inputs:
@@ -131,13 +133,14 @@ def _show_manifest(artifact: Artifact, path: Path) -> None:
 
 def _show_plan(artifact: Artifact) -> None:
     steps = console.table(
-        "step", "family", "output", "MACs", "layers", right=("MACs",), title="plan"
+        *("step", "family", "runs on", "output", "MACs", "layers"), right=("MACs",), title="plan"
     )
     for step in artifact.plan.steps:
         outputs = (artifact.plan.buffers[index].logical_shape for index in step.outputs)
         steps.add_row(
             step.name,
             step.family,
+            place_text(step),
             _shapes(outputs),
             f"{step.macs:,}",
             ", ".join(step.layers),

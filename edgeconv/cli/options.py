@@ -52,8 +52,9 @@ DeviceName = Annotated[
     str | None,
     typer.Option(
         metavar="DEVICE",
-        help="local, emulator, ssh://[USER@]HOST[:PORT], adb or adb:SERIAL. "
-        "Default: this machine where it can run the target, else the emulator.",
+        help="local, emulator, opencl, ssh://[USER@]HOST[:PORT], adb or adb:SERIAL. "
+        "Default: this machine where it can run the target, else the emulator, which for a GPU is "
+        "opencl: the same kernels on this machine's driver.",
     ),
 ]
 InputShape = Annotated[

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from edgeconv.cli import console
 from edgeconv.cli.arrays import read_arrays
+from edgeconv.cli.backends import show_refused
 from edgeconv.cli.options import (
     ArtifactFile,
     DeviceName,
@@ -98,6 +99,7 @@ def show_report(report: VerifyReport) -> None:
         console.show(_accuracy_text(report.accuracy))
     if report.steps is not None:
         _show_steps(report)
+    show_refused(report.refused)
 
 
 def _show_steps(report: VerifyReport) -> None:

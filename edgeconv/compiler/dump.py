@@ -40,12 +40,15 @@ class Dump:
             self._stages += 1
 
     def kernels(self, kernels: Mapping[str, Kernel]) -> None:
-        """Write scheduled TIR, assembly and object of each kernel into `kernels/`."""
+        """Write scheduled TIR of each kernel into `kernels/`, and assembly and object or source."""
         if self._folder is not None:
             for name, kernel in kernels.items():
                 self._write(f"kernels/{name}.tir.py", kernel.tir.encode())
-                self._write(f"kernels/{name}.s", kernel.assembly.encode())
-                self._write(f"kernels/{name}.o", kernel.object_file)
+                if kernel.source:
+                    self._write(f"kernels/{name}.cl", kernel.source.encode())
+                else:
+                    self._write(f"kernels/{name}.s", kernel.assembly.encode())
+                    self._write(f"kernels/{name}.o", kernel.object_file)
 
     def plan(self, plan: Plan) -> None:
         """Write `plan.json`."""

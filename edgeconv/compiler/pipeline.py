@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
-from edgeconv.artifact import Artifact, Model, golden_entries, weights_entry
-from edgeconv.compiler.codegen import compile_kernels
+from edgeconv.artifact import (
+    CPU_FUNCTIONS,
+    OPENCL_SOURCES,
+    Artifact,
+    Model,
+    golden_entries,
+    weights_entry,
+)
+from edgeconv.compiler.codegen import Kernel, compile_kernels
 from edgeconv.compiler.dump import Dump
 from edgeconv.compiler.graph import Graph
 from edgeconv.compiler.importer import import_onnx
@@ -97,24 +105,37 @@ def compile_exported(
     planned = plan_graph(graph, kernels, exported.model, exported.tolerances, target.alignment)
     dumped.plan(planned.plan)
     weights = weights_entry(planned.weights)
+    made = sorted({k.symbol: k for k in kernels.values()}.values(), key=lambda k: k.symbol)
     linked = link(
         planned.plan,
         model=exported.name,
         target=target,
-        kernels={kernel.symbol: kernel.object_file for kernel in kernels.values()},
+        kernels={kernel.symbol: kernel.object_file for kernel in made if kernel.object_file},
         weights_sha256=hashlib.sha256(planned.weights).digest(),
         golden_cases=len(exported.golden),
         emit=emit,
+        opencl_sources=[kernel.source for kernel in made if kernel.source],
     )
     report("link", 1, 1)
     return _assemble(
         exported,
         target,
         planned.plan,
-        {**linked, "weights.bin": weights},
+        {**linked, **_twin_entries(target, made), "weights.bin": weights},
         threads=threads,
         emit=emit,
     )
+
+
+def _twin_entries(target: Target, kernels: Sequence[Kernel]) -> dict[str, bytes]:
+    """Return what a GPU's emulation twin is made of, beside plan and weights."""
+    if target.gpu is None:
+        return {}
+    functions = {kernel.symbol: kernel.function for kernel in kernels if kernel.function}
+    entries = {OPENCL_SOURCES: "".join(kernel.source for kernel in kernels).encode()}
+    if functions:
+        entries[CPU_FUNCTIONS] = json.dumps(functions).encode()
+    return entries
 
 
 def _assemble(

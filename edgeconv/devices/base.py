@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeconv.artifact import Artifact
 from edgeconv.errors import DeviceError
 
 RUN_TIMEOUT_S = 1800.0
@@ -43,6 +44,10 @@ class Device(ABC):
     name: str
     description: str
     emulated: bool = False
+
+    def adapt(self, artifact: Artifact) -> Artifact:
+        """Return what runs there in the place of an artifact: the artifact itself, or a twin."""
+        return artifact
 
     @abstractmethod
     def push(self, folder: Path) -> str:

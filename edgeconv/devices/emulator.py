@@ -23,8 +23,8 @@ class EmulatorDevice(LocalDevice):
         """
         if target.emulator is None:
             raise UsageError(
-                f"target {target.name!r} names no emulator: run on a device "
-                "(`--device local`, ssh://USER@HOST or adb)."
+                f"target {target.name!r} names no emulator: run on a device (`--device local`, "
+                "ssh://USER@HOST or adb), or, if it has a GPU, `--device opencl`."
             )
         program, cpu = target.emulator.program, target.emulator.cpu
         self.name = "emulator"

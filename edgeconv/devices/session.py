@@ -31,6 +31,7 @@ class Session:
 
     def __init__(self, artifact: Artifact, device: Device) -> None:
         """Join the two; raises ArtifactError where the artifact has no runner."""
+        artifact = device.adapt(artifact)
         if "runner" not in artifact.entries:
             raise ArtifactError(
                 f"the artifact holds no runner (emit {artifact.manifest.emit!r}), so no device "

@@ -1,5 +1,7 @@
 import pytest
 
+STATES = ("ok", "missing", "broken", "wrong version", "not writable", "disk full")
+
 
 def checks(answer):
     return {check["name"]: check for check in answer["checks"]}
@@ -8,7 +10,7 @@ def checks(answer):
 def test_every_check_has_a_state_and_what_is_missing_a_remedy(cli_json):
     answer = cli_json("doctor")
     for check in answer["checks"]:
-        assert check["state"] in ("ok", "missing", "wrong version", "not writable", "disk full")
+        assert check["state"] in STATES
         assert bool(check["remedy"]) == (check["state"] != "ok")
     assert answer["ok"] == all(check["state"] == "ok" for check in answer["checks"])
 

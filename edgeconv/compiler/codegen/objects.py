@@ -19,6 +19,7 @@ from edgeconv.compiler.codegen.lower import compile_kernel
 from edgeconv.compiler.codegen.workers import WorkerPool
 from edgeconv.compiler.schedules.machine import Machine
 from edgeconv.compiler.schedules.registry import apply_rule
+from edgeconv.errors import ArtifactError
 from edgeconv.files import cache_dir, write_atomic
 from edgeconv.strict import read
 from edgeconv.target import Llvm, Target
@@ -114,6 +115,24 @@ def compile_kernels(
             if progress:
                 progress(done, total)
     return {name: kernels[key] for name, key in keys.items()}
+
+
+def compile_for_cpu(functions: Mapping[str, str], target: Target) -> list[Kernel]:
+    """Compile what a GPU refused (`Kernel.function` by symbol) for the CPU of `target`.
+
+    Raises ArtifactError where a function cannot be read.
+    """
+    kernels = []
+    for symbol, text in functions.items():
+        try:
+            function = from_json_graph_str(text)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ArtifactError(
+                f"kernel {symbol!r} is damaged or of another TVM: {error}"
+            ) from None
+        scheduled = apply_rule(function, Machine.of(target))
+        kernels.append(compile_kernel(scheduled, symbol, target.llvm, listing=False))
+    return kernels
 
 
 def _stored(kernel: Kernel) -> bytes:

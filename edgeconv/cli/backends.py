@@ -1,0 +1,36 @@
+"""Which steps of a network run where, and why, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from edgeconv.cli import console
+
+if TYPE_CHECKING:
+    from edgeconv.plan import Step
+
+
+def count_text(steps: Sequence[Step]) -> str:
+    """Return how many steps there are, and where they run if not all on the CPU."""
+    launches = sum(step.ndrange is not None for step in steps)
+    if not launches:
+        return str(len(steps))
+    return f"{launches} on the GPU, {len(steps) - launches} on the CPU"
+
+
+def place_text(step: Step) -> str:
+    """Return what computes a step: the GPU with its work-items, or the CPU and why."""
+    if step.ndrange is None:
+        return f"CPU: {step.reason}" if step.reason else "CPU"
+    whole, local = (
+        "x".join(map(str, size)) for size in (step.ndrange.global_size, step.ndrange.local_size)
+    )
+    return f"GPU, {whole} by {local}"
+
+
+def show_refused(refused: Mapping[str, str]) -> None:
+    """Tell which steps of a GPU's network the CPU computes, if any does."""
+    if refused:
+        listed = "; ".join(f"{name} ({reason})" for name, reason in refused.items())
+        console.warn(f"computed by the CPU: {listed}", title="not on the GPU")

@@ -1,0 +1,144 @@
+"""Which OpenCL devices this machine has; needs the standard library only."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgeconv.errors import DeviceError
+
+# What `clGet*Info` is asked for (cl.h).
+_PLATFORM_NAME = 0x0902
+_DEVICE_TYPE, _DEVICE_NAME, _DRIVER_VERSION = 0x1000, 0x102B, 0x102D
+_DEVICE_TYPE_ALL, _DEVICE_TYPE_GPU = 0xFFFFFFFF, 1 << 2
+_MOST = 16  # platforms, devices of a platform
+_TEXT_BYTES = 1024
+_TIMEOUT_S = 60.0
+_LIBRARIES = ("libOpenCL.so.1", "libOpenCL.so", "libmali.so.1", "libmali.so")
+ADVICE = (
+    "Install the driver of this machine's GPU, or `apt-get install pocl-opencl-icd`, which runs "
+    "kernels on the processor; EDGECONV_OPENCL names a library in another place."
+)
+
+
+@dataclass(frozen=True)
+class OpenClDevice:
+    """A device of an installed driver.
+
+    Attributes:
+        index: "PLATFORM:DEVICE", both counted from 0, as EDGECONV_OPENCL_DEVICE takes it.
+        platform: name of its platform.
+        name: its own name.
+        driver: the driver's version.
+        gpu: whether it is one; PoCL's is the processor.
+    """
+
+    index: str
+
+    platform: str
+    name: str
+    driver: str
+    gpu: bool
+
+    @property
+    def description(self) -> str:
+        """One line for reports."""
+        return f"{self.name} ({self.platform}, driver {self.driver})"
+
+
+def used_device(devices: Sequence[OpenClDevice]) -> OpenClDevice | None:
+    """Return the device that programs take: the first GPU, else the first; None without one.
+
+    $EDGECONV_OPENCL_DEVICE, an index or a part of the names, leaves those that fit it.
+    """
+    wanted = os.environ.get("EDGECONV_OPENCL_DEVICE", "").lower()
+    exact = any(device.index == wanted for device in devices)
+    fitting = [
+        device
+        for device in devices
+        if (
+            device.index == wanted
+            if exact
+            else wanted in f"{device.platform}: {device.name}".lower()
+        )
+    ]
+    return min(fitting, key=lambda device: not device.gpu, default=None)
+
+
+def opencl_devices() -> list[OpenClDevice]:
+    """Return the devices of all drivers; empty where there are none.
+
+    Drivers load much into a process and may end it, so that another one asks them. Raises
+    DeviceError where that one dies, with what it wrote.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", __name__],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()[-3:]
+        raise DeviceError(
+            f"asking the OpenCL drivers for devices ended with {done.returncode}: "
+            f"{'; '.join(lines) or 'no message'}. {ADVICE}"
+        )
+    return [OpenClDevice(**entry) for entry in json.loads(done.stdout.splitlines()[-1])]
+
+
+def _load() -> ctypes.CDLL | None:
+    """Load the library that the runtime would (`edgeconv/runtime/src/opencl/library.c`)."""
+    wanted = os.environ.get("EDGECONV_OPENCL")
+    for name in (wanted,) if wanted else _LIBRARIES:
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    return None
+
+
+def _ask(library: ctypes.CDLL) -> list[OpenClDevice]:
+    devices = []
+    for number, platform in enumerate(_handles(library.clGetPlatformIDs)):
+        name = _text(library.clGetPlatformInfo, platform, _PLATFORM_NAME)
+        kinds = ctypes.c_uint64(_DEVICE_TYPE_ALL)
+        for place, device in enumerate(_handles(library.clGetDeviceIDs, platform, kinds)):
+            kind = ctypes.c_uint64()
+            asked = ctypes.c_uint(_DEVICE_TYPE), ctypes.c_size_t(8), ctypes.byref(kind), None
+            library.clGetDeviceInfo(device, *asked)
+            devices.append(
+                OpenClDevice(
+                    index=f"{number}:{place}",
+                    platform=name,
+                    name=_text(library.clGetDeviceInfo, device, _DEVICE_NAME),
+                    driver=_text(library.clGetDeviceInfo, device, _DRIVER_VERSION),
+                    gpu=bool(kind.value & _DEVICE_TYPE_GPU),
+                )
+            )
+    return devices
+
+
+def _handles(function: Any, *of: Any) -> list[ctypes.c_void_p]:
+    found, count = (ctypes.c_void_p * _MOST)(), ctypes.c_uint()
+    code = function(*of, ctypes.c_uint(_MOST), found, ctypes.byref(count))
+    return [ctypes.c_void_p(found[i]) for i in range(min(count.value, _MOST))] if code == 0 else []
+
+
+def _text(function: Any, handle: ctypes.c_void_p, what: int) -> str:
+    text = ctypes.create_string_buffer(_TEXT_BYTES)
+    code = function(handle, ctypes.c_uint(what), ctypes.c_size_t(_TEXT_BYTES), text, None)
+    return text.value.decode("utf-8", "replace") if code == 0 else "?"
+
+
+if __name__ == "__main__":
+    opened = _load()
+    listed = [] if opened is None else _ask(opened)
+    sys.stdout.write("\n" + json.dumps([asdict(device) for device in listed]) + "\n")
