@@ -1,23 +1,26 @@
-"""The network of `c_programs` with steps in OpenCL, built by this machine's own compiler."""
+"""The network of `c_programs` with steps in OpenCL."""
 
-import tempfile
+import os
+import shutil
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import c_programs
-from c_programs import KERNELS, WEIGHTS_SHA256, gcc
+from c_programs import KERNELS, WEIGHTS_SHA256, compile_kernels
 
+from edgeconv.compiler.link import Emit, link
 from edgeconv.compiler.link.program_c import program_source
 from edgeconv.compiler.link.runtime_objects import RUNTIME
 from edgeconv.plan import Backend, Buffer, NDRange, Plan, Space, Step
+from edgeconv.target import load_target
 
 SOURCE = (KERNELS / "network.cl").read_text()
 ALL = ("add", "scale", "relu_count")
 GROUPS = {"add": 11, "scale": 11, "relu_count": 1}  # of 64 work-items
 SLOT = -c_programs.TENSOR_BYTES // 512 * -512
+HOST_GPU = replace(load_target("host"), gpu=load_target("android-opencl").gpu)
 
 
 def plan(scales: int = 1, on_gpu: Collection[str] = ALL) -> Plan:
@@ -44,12 +47,31 @@ def plan(scales: int = 1, on_gpu: Collection[str] = ALL) -> Plan:
     )
 
 
+@cache
+def _kernels() -> dict[str, bytes]:
+    return compile_kernels(HOST_GPU)
+
+
+def linked(plan: Plan, emit: Emit = Emit.BUNDLE, *, source: str = SOURCE) -> dict[str, bytes]:
+    """The linked entries of a plan, for this machine and its OpenCL driver."""
+    return link(
+        plan,
+        model="net",
+        target=HOST_GPU,
+        kernels=_kernels(),
+        weights_sha256=WEIGHTS_SHA256,
+        golden_cases=2,
+        emit=emit,
+        opencl_sources=[source],
+    )
+
+
 def write_program(path: Path, plan: Plan, *, model: str = "net", source: str = SOURCE) -> Path:
     """Write a plan's generated C source."""
     text = program_source(
         plan,
         model=model,
-        target="gpu",
+        target="host",
         weights_sha256=WEIGHTS_SHA256,
         golden_cases=2,
         opencl_sources=[source],
@@ -58,44 +80,26 @@ def write_program(path: Path, plan: Plan, *, model: str = "net", source: str = S
     return path
 
 
-def compile_objects(folder: Path, sources: Collection[Path], *flags: str) -> list[Path]:
-    """Compile each source to an object in `folder`."""
-    objects = [folder / f"{source.stem}.o" for source in sources]
-    with ThreadPoolExecutor() as pool:
-        jobs = [
-            pool.submit(gcc, *flags, "-c", source, "-o", object)
-            for source, object in zip(sources, objects, strict=True)
-        ]
-        for job in jobs:
-            job.result()
-    return objects
-
-
 def runtime_sources() -> list[Path]:
-    """The runtime of a GPU's program, and the CPU kernels of the network."""
+    """The library of a GPU's program, and the network's kernels of the CPU."""
     source = RUNTIME / "src"
     return [*source.glob("*.c"), *source.glob("opencl/*.c"), *KERNELS.glob("*.c")]
 
 
-@cache
-def _objects() -> tuple[list[Path], list[Path]]:
-    """The objects of library and runner, made once."""
-    folder = Path(tempfile.mkdtemp(prefix="opencl-runtime-"))
-    flags = ("-O2", "-fPIC")
-    runner = list((RUNTIME / "src" / "runner").glob("*.c"))
-    return compile_objects(folder, runtime_sources(), *flags), compile_objects(
-        folder, runner, *flags
-    )
+def oclgrind() -> dict[str, str]:
+    """The environment in which programs run their kernels in oclgrind, with all of its checks.
 
-
-def entries(plan: Plan, *, source: str = SOURCE) -> dict[str, bytes]:
-    """The library and the runner of a plan."""
-    library, runner = _objects()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        program = write_program(folder / "program.c", plan, source=source)
-        common = ("-fPIC", "-DEC_ENTRY=edgeconv_program", program, *library)
-        libraries = ("-lm", "-ldl", "-pthread")
-        gcc("-shared", *common, "-o", folder / "libmodel.so", *libraries)
-        gcc(*common, *runner, "-o", folder / "runner", *libraries)
-        return {path: (folder / path).read_bytes() for path in ("libmodel.so", "runner")}
+    It writes what it finds into the program's output. Not through its command, which puts its
+    library before all others: the loader of drivers would call that, and it the loader. It knows
+    the bounds of each input and output, but those of the arena and the weights only as a whole.
+    """
+    command = shutil.which("oclgrind")
+    assert command, "oclgrind is not installed; scripts/setup.sh does it"
+    library = Path(command).resolve().parents[1] / "lib/oclgrind/liboclgrind-rt.so"
+    checks = ("CHECK_API", "DATA_RACES", "UNINITIALIZED")
+    return {
+        **os.environ,
+        "EDGECONV_OPENCL": str(library),
+        "EDGECONV_OPENCL_CACHE": "",
+        **{f"OCLGRIND_{check}": "1" for check in checks},
+    }

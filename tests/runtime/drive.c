@@ -2,7 +2,6 @@
  * Drives the C interface with two programs in one process: drive FOLDER_A FOLDER_B.
  * Ends at the first thing that is not as it should be.
  */
-#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -10,65 +9,10 @@
 #include <string.h>
 
 #include "cores.h"
-#include "program.h"
-
-enum { ROWS = 37, COLUMNS = 19, COUNT = ROWS * COLUMNS, BYTES = COUNT * 4 };
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "line %d: %s; errors: \"%s\"\n", __LINE__, #condition,                 \
-                    ec_last_error(NULL));                                                          \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "network.h"
 
 const ec_program *edgeconv_program_a(void);
 const ec_program *edgeconv_program_b(void);
-
-typedef struct tensors {
-    float a[COUNT], b[COUNT], y[COUNT];
-    int32_t positives;
-} tensors;
-
-static void fill(tensors *t, float phase)
-{
-    for (int i = 0; i < COUNT; ++i) {
-        t->a[i] = sinf((float)i + phase);
-        t->b[i] = cosf((float)(3 * i) - phase);
-        t->y[i] = NAN;
-    }
-    t->positives = -1;
-}
-
-static void check_outputs(const tensors *t, int scales)
-{
-    int positives = 0;
-    for (int i = 0; i < COUNT; ++i) {
-        float want = t->a[i] + t->b[i];
-        for (int s = 0; s < scales; ++s)
-            want *= 0.5f + 1.5f * (float)(i % COLUMNS) / (COLUMNS - 1);
-        positives += want > 0;
-        CHECK(fabsf(t->y[i] - (want > 0 ? want : 0)) < 1e-5f);
-    }
-    CHECK(t->positives == positives);
-}
-
-static void bind(ec_model *model, tensors *t)
-{
-    CHECK(ec_bind_input(model, 0, t->a, BYTES) == EC_OK);
-    CHECK(ec_bind_input(model, 1, t->b, BYTES) == EC_OK);
-    CHECK(ec_bind_output(model, 0, t->y, BYTES) == EC_OK);
-    CHECK(ec_bind_output(model, 1, &t->positives, 4) == EC_OK);
-}
-
-static ec_model *open_model(const ec_program *program, const char *folder, uint32_t threads)
-{
-    ec_options options = {threads, 0};
-    ec_model *model;
-    CHECK(ec_open(program, folder, &options, &model) == EC_OK);
-    return model;
-}
 
 static void test_runs(const char *folder)
 {
@@ -144,7 +88,7 @@ static void test_description(const char *folder)
     CHECK(strcmp(y->name, "y") == 0 && strcmp(y->dtype, "float32") == 0 && y->bytes == BYTES);
     CHECK(y->rank == 2 && y->shape[0] == ROWS && y->shape[1] == COLUMNS && y->tolerance == 1e-6);
     CHECK(!ec_input_info(model, 2) && !ec_output_info(model, 2));
-    CHECK(ec_api_version() == EDGECONV_API_VERSION);
+    CHECK(ec_api_version() == EDGECONV_API_VERSION && strcmp(ec_device(model), "") == 0);
     ec_close(model);
 }
 
@@ -290,6 +234,10 @@ static void test_open_errors(const char *folder)
     other = *a;
     other.steps = steps;
     refuse(&other, folder, EC_ERROR_VERSION, "relu_2");
+    steps[2].backend = EC_BACKEND_OPENCL;
+    refuse(&other, folder, EC_ERROR_VERSION, "relu_2");
+    other.opencl_source_count = 1;
+    refuse(&other, folder, EC_ERROR_VERSION, "built without");
     ec_close(NULL);
 }
 

@@ -26,7 +26,7 @@ def check(model: Model, seed: int, scales: int = 1) -> None:
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_run_gives_the_outputs_by_name(host_folder: Path, threads: int) -> None:
     with Model(host_folder, threads=threads) as model:
-        assert (model.name, model.target) == ("net", "host")
+        assert (model.name, model.target, model.device) == ("net", "host", "")
         assert [(t.name, t.shape, t.dtype) for t in model.inputs] == [
             ("a", (37, 19), "float32"),
             ("b", (37, 19), "float32"),

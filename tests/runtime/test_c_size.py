@@ -44,10 +44,13 @@ def test_shared_library_without_kernels(name: str) -> None:
     assert 4 * 1024 < read_only_bytes(entries["libmodel.so"]) < LIMIT
 
 
+@pytest.mark.parametrize("opencl", [False, True])
 @pytest.mark.parametrize("name", TARGETS)
-def test_runtime_and_runner_without_the_c_library(name: str) -> None:
+def test_runtime_and_runner_without_the_c_library(name: str, opencl: bool) -> None:
     toolchain = load_target(name).toolchain
-    compiler = zig(toolchain.static, toolchain.cpu)
-    objects = {**library_objects(compiler, opencl=False), **runner_objects(compiler)}
-    total = sum(map(read_only_bytes, objects.values()))
+    compiler = zig(toolchain.shared if opencl else toolchain.static, toolchain.cpu)
+    library = library_objects(compiler, opencl=opencl)
+    total = sum(map(read_only_bytes, {**library, **runner_objects(compiler)}.values()))
     assert 8 * 1024 < total < LIMIT
+    # Only with OpenCL is there a need for the dynamic loader.
+    assert any(b"dlopen" in content for content in library.values()) == opencl

@@ -1,22 +1,32 @@
 """Programs with OpenCL steps on a real driver (PoCL), from outside."""
 
 import json
+import threading
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import pytest
-from c_programs import inputs, outputs, run, write_folder
-from opencl_programs import ALL, entries, plan
+from c_programs import SANITIZED, gcc, inputs, outputs, run, write_folder
+from opencl_programs import ALL, SOURCE, linked, oclgrind, plan, runtime_sources, write_program
 
+from edgeconv.compiler.link import Emit
+from edgeconv.compiler.link.runtime_objects import RUNTIME
+from edgeconv.errors import DeviceError
 from edgeconv.runtime import Model
 
 
 @pytest.fixture(autouse=True)
 def driver(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Caches of our own, of which the driver's lasts for all tests."""
+    """Compile kernels once for all tests, in the driver's own cache; ours is off."""
     monkeypatch.setenv("POCL_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "pocl"))
-    monkeypatch.setenv("EDGECONV_OPENCL_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("EDGECONV_OPENCL_CACHE", "")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The artifact of a network all of whose steps are in OpenCL."""
+    return write_folder(tmp_path / "artifact", linked(plan()))
 
 
 def check(model: Model, seed: int, scales: int = 1) -> None:
@@ -31,7 +41,7 @@ PLACES = [ALL, ("add",), ("scale",), ("relu_count",), ("add", "relu_count")]
 
 @pytest.mark.parametrize("on_gpu", PLACES, ids=["+".join(place) for place in PLACES])
 def test_steps_of_gpu_and_cpu(on_gpu: Collection[str], tmp_path: Path) -> None:
-    folder = write_folder(tmp_path, entries(plan(on_gpu=on_gpu)))
+    folder = write_folder(tmp_path, linked(plan(on_gpu=on_gpu)))
     with Model(folder) as model:
         assert "Portable Computing Language, driver" in model.device
         for seed in range(3):
@@ -49,3 +59,104 @@ def test_steps_of_gpu_and_cpu(on_gpu: Collection[str], tmp_path: Path) -> None:
     case = inputs(0)
     assert (tmp_path / "steps/0_0.bin").read_bytes() == (case["a"] + case["b"]).tobytes()
     assert (tmp_path / "steps/2_0.bin").read_bytes() == outputs(**case)["y"].tobytes()
+
+
+def test_several_models_on_several_threads(folder: Path, tmp_path: Path) -> None:
+    mixed = linked(plan(2, on_gpu=("add", "relu_count")), Emit.LIB)
+    other_folder = write_folder(tmp_path / "other", mixed)
+    failures: list[BaseException] = []
+
+    def work(model: Model, scales: int) -> None:
+        try:
+            for seed in range(30):
+                check(model, seed, scales)
+        except BaseException as error:
+            failures.append(error)
+
+    with Model(folder) as one, Model(folder) as same, Model(other_folder, threads=2) as other:
+        jobs = [(one, 1), (one, 1), (same, 1), (other, 2)]
+        threads = [threading.Thread(target=work, args=job) for job in jobs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+
+
+def test_a_second_process_takes_the_kernels_of_the_first(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EDGECONV_OPENCL_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def keep() -> tuple[int, bytes]:
+        result = run([folder / "runner", "--self-test"])
+        assert result.returncode == 0, result.stderr
+        (kept,) = (tmp_path / "cache/edgeconv/opencl").iterdir()
+        return kept.stat().st_ino, kept.read_bytes()
+
+    first = keep()
+    assert keep() == first
+    (kept,) = (tmp_path / "cache/edgeconv/opencl").iterdir()
+    kept.write_bytes(first[1][:-100])
+    assert keep()[1] == first[1]
+
+
+def test_the_cache_is_in_the_users_own_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("EDGECONV_OPENCL_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Model(folder).close()
+    (kept,) = (tmp_path / ".cache/edgeconv/opencl").iterdir()
+    assert kept.suffix == ".clbin"
+
+
+def test_a_build_failure_shows_the_compilers_message(folder: Path, tmp_path: Path) -> None:
+    wrong = linked(plan(), Emit.LIB, source=SOURCE.replace("int positive", "integer positive"))
+    with pytest.raises(DeviceError, match=r"does not build the kernels(.|\n)*error: .*'integer'"):
+        Model(write_folder(tmp_path / "wrong", wrong))
+    with Model(folder) as model:
+        check(model, 0)
+
+
+def test_a_machine_without_a_driver(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCL_ICD_VENDORS", "/nowhere")  # of the loader of drivers
+    result = run([folder / "runner", "--self-test"])
+    assert (result.returncode, result.stdout) == (3, "")
+    assert "has no OpenCL device (CL_PLATFORM_NOT_FOUND_KHR)" in result.stderr
+    assert "install the driver" in result.stderr
+
+
+def test_on_the_driver_under_sanitizers(tmp_path: Path) -> None:
+    source = write_program(tmp_path / "program.c", plan(on_gpu=("add", "relu_count")))
+    sources = [*runtime_sources(), *(RUNTIME / "src" / "runner").glob("*.c"), source]
+    flags = (*SANITIZED, "-DEC_ENTRY=edgeconv_program")
+    gcc(*flags, *sources, "-o", tmp_path / "runner", "-lm", "-ldl", "-pthread")
+    folder = write_folder(tmp_path, {})
+    result = run([folder / "runner", "--self-test", "--repeat", "20", "--profile"])
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_kernels_without_a_fault_under_oclgrind(folder: Path) -> None:
+    result = run([folder / "runner", "--self-test"], env=oclgrind())
+    assert (result.returncode, result.stderr) == (0, "")
+    report = json.loads(result.stdout)
+    assert "Oclgrind" in report["device"]
+
+
+FAULTS = {
+    "i < COUNT": ("i < COUNT + 1", "Invalid write"),
+    "barrier(CLK_LOCAL_MEM_FENCE);": (";", "data race"),
+    "int positive = 0;": ("int positive;", "Uninitialized value"),
+}
+
+
+@pytest.mark.parametrize("right", FAULTS)
+def test_what_oclgrind_finds(right: str, tmp_path: Path) -> None:
+    wrong, message = FAULTS[right]
+    assert right in SOURCE
+    folder = write_folder(tmp_path, linked(plan(), Emit.EXE, source=SOURCE.replace(right, wrong)))
+    result = run([folder / "runner", "--self-test"], env=oclgrind())
+    assert message in result.stdout + result.stderr

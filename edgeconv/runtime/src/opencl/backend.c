@@ -15,6 +15,14 @@ ec_status ec_cl_fail(char *error, ec_status status, cl_int code, const char *for
     return ec_fail(error, status, "%s: %s (%d)", text, ec_cl_error_name(code), (int)code);
 }
 
+ec_status ec_cl_check_run(const ec_opencl *opencl, ec_model *model, cl_int code, const char *part)
+{
+    if (code == CL_SUCCESS)
+        return EC_OK;
+    return ec_cl_fail(model->error, EC_ERROR_DEVICE, code, "%s failed on %s", part,
+                      opencl->device.text);
+}
+
 static ec_status create_queue(ec_opencl *opencl, char *error)
 {
     ec_cl *cl = &opencl->cl;

@@ -8,15 +8,15 @@
 #include "api.h"
 
 enum {
-    EC_CL_TEXT_BYTES = 512,
-    EC_CL_IDENTITY_BYTES = 1024,
+    EC_CL_TEXT_BYTES = 800,
+    EC_CL_IDENTITY_BYTES = 1536,
     EC_CL_TENSORS = 2 /* the blocks of inputs and then outputs follow those of arena and weights */
 };
 
 typedef struct ec_cl_device {
     cl_device_id id;
     char text[EC_CL_TEXT_BYTES];         /* for people */
-    char identity[EC_CL_IDENTITY_BYTES]; /* all that its binaries depend on but their source */
+    char identity[EC_CL_IDENTITY_BYTES]; /* what binaries depend on beside their source; or "" */
     bool unified;                        /* it shares the host's memory */
     uint64_t memory;
     uint64_t largest_block;
@@ -59,6 +59,9 @@ struct ec_opencl {
 __attribute__((format(printf, 4, 5))) ec_status ec_cl_fail(char *error, ec_status status,
                                                            cl_int code, const char *format, ...);
 
+/* What a part of a run, such as "copying an input", came to. */
+ec_status ec_cl_check_run(const ec_opencl *opencl, ec_model *model, cl_int code, const char *part);
+
 /* Chooses a device. */
 ec_status ec_cl_find_device(ec_cl *cl, ec_cl_device *device, char *error);
 
@@ -87,12 +90,12 @@ ec_status ec_cl_prepare_steps(ec_opencl *opencl, const ec_program *program, char
 void ec_cl_release_steps(ec_opencl *opencl);
 
 /*
- * Before and after the steps of a run: what was bound goes to and from the device, and own inputs
- * and outputs are the device's in between. ec_cl_collect waits until all is done, also after a
- * failure; texts go to the model's error.
+ * Before and after the steps of a run: what was bound is copied to and from the device, and own
+ * inputs and outputs are the device's in between. ec_cl_collect waits until all is done, after a
+ * failure, `status`, too; returns it or its own. Texts go to the model's error.
  */
 ec_status ec_cl_hand_over(ec_opencl *opencl, ec_model *model);
-ec_status ec_cl_collect(ec_opencl *opencl, ec_model *model);
+ec_status ec_cl_collect(ec_opencl *opencl, ec_model *model, ec_status status);
 
 /*
  * Maps `count` operands of a step, and points model->buffers to them; waits for the steps before.

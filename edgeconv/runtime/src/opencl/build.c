@@ -92,7 +92,7 @@ ec_status ec_cl_build(ec_opencl *opencl, const ec_program *program, const char *
     if (opencl->program)
         return EC_OK;
     ec_status status = build_sources(opencl, program, error);
-    if (status == EC_OK && cache.path[0])
+    if (status == EC_OK && cache.path[0]) /* asking for the binary may take the driver long */
         keep_binary(opencl, &cache);
     return status;
 }

@@ -1,6 +1,6 @@
 #include "cache.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,34 +73,54 @@ void ec_cl_cache_find(ec_cl_cache *cache, const ec_program *program, const ec_cl
     const char *wanted = getenv("EDGECONV_OPENCL_CACHE");
     int length = wanted ? snprintf(folder, sizeof folder, "%s", wanted)
                         : default_folder(folder, path);
-    bool fits = length > 0 && length < PATH_MAX;
-    if (fits)
+    bool possible = cache->identity[0] && length > 0 && length < PATH_MAX;
+    if (possible)
         length = snprintf(cache->path, sizeof cache->path, "%s/%016" PRIx64 ".clbin", folder, key);
-    if (!fits || length >= PATH_MAX)
+    if (!possible || length >= PATH_MAX)
         cache->path[0] = '\0';
+}
+
+/* Opens a regular file; at a pipe it would wait. */
+static FILE *open_file(const char *path)
+{
+    int descriptor = *path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    struct stat status;
+    FILE *file = NULL;
+    if (descriptor >= 0 && fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode))
+        file = fdopen(descriptor, "rb");
+    if (!file && descriptor >= 0)
+        close(descriptor);
+    return file;
+}
+
+/* What follows the header, to be freed; NULL where that is not as long as the header says. */
+static unsigned char *read_binary(FILE *file, cache_header *header)
+{
+    struct stat status;
+    if (fread(header, sizeof *header, 1, file) != 1 || fstat(fileno(file), &status) != 0
+        || (uint64_t)status.st_size != sizeof *header + header->binary_bytes)
+        return NULL;
+    unsigned char *binary = malloc((size_t)header->binary_bytes);
+    if (binary && fread(binary, (size_t)header->binary_bytes, 1, file) == 1)
+        return binary;
+    free(binary);
+    return NULL;
 }
 
 unsigned char *ec_cl_cache_read(const ec_cl_cache *cache, size_t *bytes)
 {
-    FILE *file = cache->path[0] ? fopen(cache->path, "rbe") : NULL;
+    FILE *file = open_file(cache->path);
     if (!file)
         return NULL;
-    struct stat status;
     cache_header header;
-    unsigned char *binary = NULL;
-    if (fstat(fileno(file), &status) == 0 && S_ISREG(status.st_mode)
-        && fread(&header, sizeof header, 1, file) == 1
-        && (uint64_t)status.st_size - sizeof header == header.binary_bytes)
-        binary = malloc((size_t)header.binary_bytes + 1);
-    bool whole = binary && fread(binary, 1, (size_t)header.binary_bytes, file)
-                               == header.binary_bytes;
+    unsigned char *binary = read_binary(file, &header);
     fclose(file);
-    if (whole) {
-        *bytes = (size_t)header.binary_bytes;
-        cache_header want = make_header(cache, *bytes, hash(hash_start, binary, *bytes));
-        if (memcmp(&header, &want, sizeof header) == 0)
-            return binary;
-    }
+    if (!binary)
+        return NULL;
+    *bytes = (size_t)header.binary_bytes;
+    cache_header want = make_header(cache, *bytes, hash(hash_start, binary, *bytes));
+    if (memcmp(&header, &want, sizeof header) == 0)
+        return binary;
     free(binary);
     return NULL;
 }
@@ -114,26 +134,30 @@ static void make_folders(char *path)
     }
 }
 
+/* Writes and closes a file; whether all of it got there. */
+static bool fill_file(int descriptor, const cache_header *header, const unsigned char *binary)
+{
+    FILE *file = fdopen(descriptor, "wb");
+    if (!file) {
+        close(descriptor);
+        return false;
+    }
+    bool whole = fwrite(header, sizeof *header, 1, file) == 1
+                 && fwrite(binary, (size_t)header->binary_bytes, 1, file) == 1;
+    return fclose(file) == 0 && whole;
+}
+
 void ec_cl_cache_write(const ec_cl_cache *cache, const unsigned char *binary, size_t bytes)
 {
     char aside[PATH_MAX];
-    if (!cache->path[0]
-        || snprintf(aside, sizeof aside, "%s.XXXXXX", cache->path) >= (int)sizeof aside)
+    int length = snprintf(aside, sizeof aside, "%s.XXXXXX", cache->path);
+    if (!cache->path[0] || length >= (int)sizeof aside)
         return;
     make_folders(aside);
     int descriptor = mkstemp(aside);
     if (descriptor < 0)
         return;
     cache_header header = make_header(cache, bytes, hash(hash_start, binary, bytes));
-    FILE *file = fdopen(descriptor, "wb");
-    if (!file) {
-        close(descriptor);
-        remove(aside);
-        return;
-    }
-    bool whole = fwrite(&header, sizeof header, 1, file) == 1
-                 && fwrite(binary, 1, bytes, file) == bytes;
-    whole &= fclose(file) == 0;
-    if (!whole || rename(aside, cache->path) != 0)
+    if (!fill_file(descriptor, &header, binary) || rename(aside, cache->path) != 0)
         remove(aside);
 }

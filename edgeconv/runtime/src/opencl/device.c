@@ -13,7 +13,7 @@ typedef struct candidate {
     cl_platform_id platform;
     cl_device_id id;
     cl_uint platform_index, device_index;
-    char name[2 * NAME_BYTES]; /* "PLATFORM: DEVICE" */
+    char name[2 * NAME_BYTES + 2]; /* "PLATFORM: DEVICE" */
 } candidate;
 
 /* What the user wants of EDGECONV_OPENCL_DEVICE, and what there is. */
@@ -24,25 +24,29 @@ typedef struct search {
     char list[EC_CL_TEXT_BYTES]; /* of all devices, for the message */
 } search;
 
-static void platform_text(ec_cl *cl, cl_platform_id platform, cl_enum what, char *text)
+/* Reads a text of NAME_BYTES; where the driver gives none, it is "?" and the result false. */
+static bool platform_text(ec_cl *cl, cl_platform_id platform, cl_enum what, char *text)
 {
-    if (cl->GetPlatformInfo(platform, what, NAME_BYTES, text, NULL) != CL_SUCCESS)
+    bool known = cl->GetPlatformInfo(platform, what, NAME_BYTES, text, NULL) == CL_SUCCESS;
+    if (!known)
         strcpy(text, "?");
+    return known;
 }
 
-static void device_text(ec_cl *cl, cl_device_id device, cl_enum what, char *text)
+static bool device_text(ec_cl *cl, cl_device_id device, cl_enum what, char *text)
 {
-    if (cl->GetDeviceInfo(device, what, NAME_BYTES, text, NULL) != CL_SUCCESS)
+    bool known = cl->GetDeviceInfo(device, what, NAME_BYTES, text, NULL) == CL_SUCCESS;
+    if (!known)
         strcpy(text, "?");
+    return known;
 }
 
-/* The number of an unsigned type of `bytes` bytes; 0 where the driver does not know it. */
-static uint64_t device_number(ec_cl *cl, cl_device_id device, cl_enum what, size_t bytes)
+/* Reads an unsigned number of `bytes` bytes. */
+static cl_int device_number(ec_cl *cl, cl_device_id device, cl_enum what, size_t bytes,
+                            uint64_t *number)
 {
-    uint64_t number = 0; /* all targets are little-endian */
-    if (cl->GetDeviceInfo(device, what, bytes, &number, NULL) != CL_SUCCESS)
-        return 0;
-    return number;
+    *number = 0; /* all targets are little-endian */
+    return cl->GetDeviceInfo(device, what, bytes, number, NULL);
 }
 
 /* `wanted` is "PLATFORM:DEVICE", two indices, or a part of the names, in any case. */
@@ -62,20 +66,22 @@ static void consider(ec_cl *cl, search *search, const candidate *device)
              (unsigned)device->platform_index, (unsigned)device->device_index, device->name);
     if (search->wanted && !fits(device, search->wanted))
         return;
-    uint64_t type = device_number(cl, device->id, CL_DEVICE_TYPE, sizeof(cl_bitfield));
-    bool gpu = type & CL_DEVICE_TYPE_GPU;
+    uint64_t type;
+    cl_int code = device_number(cl, device->id, CL_DEVICE_TYPE, sizeof(cl_bitfield), &type);
+    bool gpu = code == CL_SUCCESS && type & CL_DEVICE_TYPE_GPU;
     if (search->best.id && !(gpu && !search->best_is_gpu))
         return;
     search->best = *device;
     search->best_is_gpu = gpu;
 }
 
-static void consider_platform(ec_cl *cl, search *search, cl_platform_id platform, cl_uint index)
+static cl_int consider_platform(ec_cl *cl, search *search, cl_platform_id platform, cl_uint index)
 {
     cl_device_id devices[MAX_DEVICES];
     cl_uint count = 0;
-    if (cl->GetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, MAX_DEVICES, devices, &count) != CL_SUCCESS)
-        return;
+    cl_int code = cl->GetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, MAX_DEVICES, devices, &count);
+    if (code != CL_SUCCESS)
+        return code;
     char platform_name[NAME_BYTES], device_name[NAME_BYTES];
     platform_text(cl, platform, CL_PLATFORM_NAME, platform_name);
     for (cl_uint i = 0; i < count && i < MAX_DEVICES; ++i) {
@@ -84,6 +90,7 @@ static void consider_platform(ec_cl *cl, search *search, cl_platform_id platform
         snprintf(device.name, sizeof device.name, "%s: %s", platform_name, device_name);
         consider(cl, search, &device);
     }
+    return CL_SUCCESS;
 }
 
 static ec_status search_all(ec_cl *cl, search *search, char *error)
@@ -91,8 +98,10 @@ static ec_status search_all(ec_cl *cl, search *search, char *error)
     cl_platform_id platforms[MAX_PLATFORMS];
     cl_uint count = 0;
     cl_int code = cl->GetPlatformIDs(MAX_PLATFORMS, platforms, &count);
-    for (cl_uint i = 0; code == CL_SUCCESS && i < count && i < MAX_PLATFORMS; ++i)
-        consider_platform(cl, search, platforms[i], i);
+    if (code != CL_SUCCESS)
+        count = 0;
+    for (cl_uint i = 0; i < count && i < MAX_PLATFORMS; ++i)
+        code = consider_platform(cl, search, platforms[i], i);
     if (search->best.id)
         return EC_OK;
     if (search->list[0])
@@ -109,15 +118,40 @@ static void describe(ec_cl *cl, ec_cl_device *device, const candidate *chosen)
 {
     char platform[NAME_BYTES], version[NAME_BYTES], name[NAME_BYTES], driver[NAME_BYTES];
     char device_version[NAME_BYTES];
-    platform_text(cl, chosen->platform, CL_PLATFORM_NAME, platform);
-    platform_text(cl, chosen->platform, CL_PLATFORM_VERSION, version);
-    device_text(cl, chosen->id, CL_DEVICE_NAME, name);
-    device_text(cl, chosen->id, CL_DEVICE_VERSION, device_version);
-    device_text(cl, chosen->id, CL_DRIVER_VERSION, driver);
+    bool known = platform_text(cl, chosen->platform, CL_PLATFORM_NAME, platform);
+    known &= platform_text(cl, chosen->platform, CL_PLATFORM_VERSION, version);
+    known &= device_text(cl, chosen->id, CL_DEVICE_NAME, name);
+    known &= device_text(cl, chosen->id, CL_DEVICE_VERSION, device_version);
+    known &= device_text(cl, chosen->id, CL_DRIVER_VERSION, driver);
     snprintf(device->text, sizeof device->text, "%s (%s, driver %s)", name, platform, driver);
+    if (!known)
+        return;
     /* A driver is not the same for programs of 32 and of 64 bits. */
     snprintf(device->identity, sizeof device->identity, "%s\n%s\n%s\n%s\n%s\n%zu", platform,
              version, name, device_version, driver, 8 * sizeof(void *));
+}
+
+static cl_int read_limits(ec_cl *cl, ec_cl_device *device)
+{
+    uint64_t unified, bits;
+    const struct {
+        cl_enum what;
+        size_t bytes;
+        uint64_t *number;
+    } limits[] = {
+        {CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof(cl_bool), &unified},
+        {CL_DEVICE_GLOBAL_MEM_SIZE, sizeof(cl_ulong), &device->memory},
+        {CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof(cl_ulong), &device->largest_block},
+        {CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof(cl_uint), &bits},
+    };
+    cl_int code = CL_SUCCESS;
+    for (size_t i = 0; code == CL_SUCCESS && i < sizeof limits / sizeof *limits; ++i)
+        code = device_number(cl, device->id, limits[i].what, limits[i].bytes, limits[i].number);
+    if (code == CL_SUCCESS) {
+        device->unified = unified != 0;
+        device->alignment = bits < 8 ? 1 : bits / 8;
+    }
+    return code;
 }
 
 ec_status ec_cl_find_device(ec_cl *cl, ec_cl_device *device, char *error)
@@ -127,12 +161,10 @@ ec_status ec_cl_find_device(ec_cl *cl, ec_cl_device *device, char *error)
     ec_status status = search_all(cl, &search, error);
     if (status != EC_OK)
         return status;
-    cl_device_id id = search.best.id;
+    device->id = search.best.id;
     describe(cl, device, &search.best);
-    device->id = id;
-    device->unified = device_number(cl, id, CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof(cl_bool)) != 0;
-    device->memory = device_number(cl, id, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof(cl_ulong));
-    device->largest_block = device_number(cl, id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof(cl_ulong));
-    device->alignment = device_number(cl, id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof(cl_uint)) / 8;
-    return EC_OK;
+    cl_int code = read_limits(cl, device);
+    return code == CL_SUCCESS ? EC_OK
+                              : ec_cl_fail(error, EC_ERROR_DEVICE, code,
+                                           "%s does not tell its limits", device->text);
 }

@@ -75,7 +75,7 @@ static ec_status create_buffer(ec_opencl *opencl, const ec_program *program, uin
                                char *error)
 {
     const ec_buffer *buffer = &program->buffers[index];
-    if (opencl->device.alignment && buffer->offset % opencl->device.alignment != 0)
+    if (buffer->offset % opencl->device.alignment != 0)
         return ec_fail(error, EC_ERROR_DEVICE,
                        "buffer %" PRIu32 " begins at byte %" PRIu64 ", while %s wants multiples of "
                        "%" PRIu64 "; compile the model for a target with this GPU", index,

@@ -87,10 +87,11 @@ static ec_status call(ec_opencl *opencl, ec_model *model, uint32_t index)
 {
     const ec_step *step = &model->program->steps[index];
     cl_int code = opencl->cl.Finish(opencl->queue);
-    if (code != CL_SUCCESS)
-        return step_failed(model->program, index, code, model->error);
+    ec_status status = ec_cl_check_run(opencl, model, code, "waiting for the steps");
+    if (status != EC_OK)
+        return status;
     uint64_t start = ec_now_ns();
-    ec_status status = ec_cl_map(opencl, model, step->operands, ec_operand_count(step));
+    status = ec_cl_map(opencl, model, step->operands, ec_operand_count(step));
     if (status == EC_OK)
         status = ec_call_step(model, index);
     model->step_ns[index] = ec_now_ns() - start;
@@ -164,9 +165,6 @@ ec_status ec_opencl_run(ec_model *model)
     ec_status status = ec_cl_hand_over(opencl, model);
     if (status == EC_OK)
         status = run_steps(opencl, model);
-    if (status == EC_OK)
-        status = ec_cl_collect(opencl, model);
-    else
-        ec_cl_collect(opencl, model);
+    status = ec_cl_collect(opencl, model, status);
     return finish_events(opencl, model, status);
 }

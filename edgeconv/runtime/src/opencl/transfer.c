@@ -14,49 +14,53 @@ cl_int ec_cl_unmap_range(ec_opencl *opencl, const ec_cl_block *block, void *data
     return opencl->cl.EnqueueUnmapMemObject(opencl->queue, block->memory, data, 0, NULL, NULL);
 }
 
-static ec_status failed(ec_opencl *opencl, ec_model *model, cl_int code)
-{
-    return ec_cl_fail(model->error, EC_ERROR_DEVICE, code, "tensors do not get to %s or back",
-                      opencl->device.text);
-}
-
-static cl_int write_input(ec_opencl *opencl, const ec_cl_block *block, const void *data)
-{
-    return opencl->cl.EnqueueWriteBuffer(opencl->queue, block->memory, CL_FALSE, 0,
-                                         (size_t)block->bytes, data, 0, NULL, NULL);
-}
-
-static cl_int read_output(ec_opencl *opencl, const ec_cl_block *block, void *data)
-{
-    return opencl->cl.EnqueueReadBuffer(opencl->queue, block->memory, CL_FALSE, 0,
-                                        (size_t)block->bytes, data, 0, NULL, NULL);
-}
-
 /* Whether a tensor lies in other memory than the device's. */
 static bool copied(const ec_cl_block *block, const void *data)
 {
     return data != block->own && block->bytes > 0;
 }
 
-ec_status ec_cl_hand_over(ec_opencl *opencl, ec_model *model)
+static cl_int write_inputs(ec_opencl *opencl, ec_model *model)
 {
-    ec_cl_block *tensors = opencl->blocks + EC_CL_TENSORS;
-    uint32_t inputs = model->program->input_count;
-    uint32_t count = inputs + model->program->output_count;
     cl_int code = CL_SUCCESS;
-    for (uint32_t i = 0; code == CL_SUCCESS && i < count; ++i) {
-        if (tensors[i].mapped)
-            code = ec_cl_unmap_range(opencl, &tensors[i], tensors[i].own);
-        tensors[i].mapped = false;
+    for (uint32_t i = 0; code == CL_SUCCESS && i < model->program->input_count; ++i) {
+        const ec_cl_block *block = &opencl->blocks[EC_CL_TENSORS + i];
+        if (copied(block, model->inputs[i]))
+            code = opencl->cl.EnqueueWriteBuffer(opencl->queue, block->memory, CL_FALSE, 0,
+                                                 (size_t)block->bytes, model->inputs[i], 0, NULL,
+                                                 NULL);
     }
-    for (uint32_t i = 0; code == CL_SUCCESS && i < inputs; ++i)
-        if (copied(&tensors[i], model->inputs[i]))
-            code = write_input(opencl, &tensors[i], model->inputs[i]);
-    return code == CL_SUCCESS ? EC_OK : failed(opencl, model, code);
+    return code;
 }
 
-/* Gives the host its own memory of a tensor back. */
-static cl_int take_back(ec_opencl *opencl, ec_cl_block *block)
+static cl_int read_outputs(ec_opencl *opencl, ec_model *model)
+{
+    cl_int code = CL_SUCCESS;
+    for (uint32_t i = 0; code == CL_SUCCESS && i < model->program->output_count; ++i) {
+        const ec_cl_block *block = &opencl->blocks[EC_CL_TENSORS + model->program->input_count + i];
+        if (copied(block, model->outputs[i]))
+            code = opencl->cl.EnqueueReadBuffer(opencl->queue, block->memory, CL_FALSE, 0,
+                                                (size_t)block->bytes, model->outputs[i], 0, NULL,
+                                                NULL);
+    }
+    return code;
+}
+
+/* The model's own inputs and outputs are the device's during a run. */
+static cl_int give_away(ec_opencl *opencl)
+{
+    cl_int code = CL_SUCCESS;
+    for (uint32_t i = EC_CL_TENSORS; code == CL_SUCCESS && i < opencl->block_count; ++i) {
+        ec_cl_block *block = &opencl->blocks[i];
+        if (!block->mapped)
+            continue;
+        code = ec_cl_unmap_range(opencl, block, block->own);
+        block->mapped = code != CL_SUCCESS;
+    }
+    return code;
+}
+
+static cl_int take_block_back(ec_opencl *opencl, ec_cl_block *block)
 {
     cl_int code;
     void *data = ec_cl_map_range(opencl, block, CL_FALSE, 0, block->bytes, &code);
@@ -70,24 +74,40 @@ static cl_int take_back(ec_opencl *opencl, ec_cl_block *block)
     return CL_SUCCESS;
 }
 
-ec_status ec_cl_collect(ec_opencl *opencl, ec_model *model)
+/* Takes back what it can; returns the first error. */
+static cl_int take_back(ec_opencl *opencl)
 {
-    ec_cl_block *tensors = opencl->blocks + EC_CL_TENSORS;
-    uint32_t inputs = model->program->input_count;
-    uint32_t outputs = model->program->output_count;
     cl_int code = CL_SUCCESS;
-    for (uint32_t i = 0; code == CL_SUCCESS && i < outputs; ++i)
-        if (copied(&tensors[inputs + i], model->outputs[i]))
-            code = read_output(opencl, &tensors[inputs + i], model->outputs[i]);
-    for (uint32_t i = 0; i < inputs + outputs; ++i) {
-        cl_int taken = CL_SUCCESS;
-        if (tensors[i].own && !tensors[i].mapped)
-            taken = take_back(opencl, &tensors[i]);
+    for (uint32_t i = EC_CL_TENSORS; i < opencl->block_count; ++i) {
+        ec_cl_block *block = &opencl->blocks[i];
+        bool missing = block->own && !block->mapped;
+        cl_int taken = missing ? take_block_back(opencl, block) : CL_SUCCESS;
         code = code == CL_SUCCESS ? taken : code;
     }
+    return code;
+}
+
+ec_status ec_cl_hand_over(ec_opencl *opencl, ec_model *model)
+{
+    ec_status status =
+        ec_cl_check_run(opencl, model, give_away(opencl), "unmapping inputs and outputs");
+    if (status != EC_OK)
+        return status;
+    return ec_cl_check_run(opencl, model, write_inputs(opencl, model), "copying an input");
+}
+
+ec_status ec_cl_collect(ec_opencl *opencl, ec_model *model, ec_status status)
+{
+    if (status == EC_OK)
+        status =
+            ec_cl_check_run(opencl, model, read_outputs(opencl, model), "copying an output");
+    cl_int taken = take_back(opencl);
     cl_int finished = opencl->cl.Finish(opencl->queue);
-    code = code == CL_SUCCESS ? finished : code;
-    return code == CL_SUCCESS ? EC_OK : failed(opencl, model, code);
+    if (status == EC_OK)
+        status = ec_cl_check_run(opencl, model, taken, "mapping inputs and outputs");
+    if (status == EC_OK)
+        status = ec_cl_check_run(opencl, model, finished, "waiting for the steps");
+    return status;
 }
 
 /* Views that overlap become one, since nothing may be mapped twice at a time. */
@@ -136,7 +156,7 @@ ec_status ec_cl_map(ec_opencl *opencl, ec_model *model, const uint32_t *operands
         view->data =
             ec_cl_map_range(opencl, view->block, CL_TRUE, view->begin, view->end, &code);
         if (code != CL_SUCCESS)
-            return failed(opencl, model, code);
+            return ec_cl_check_run(opencl, model, code, "mapping a step's operands");
     }
     for (uint32_t i = 0; i < count; ++i) {
         const ec_buffer *buffer = &program->buffers[operands[i]];
@@ -157,5 +177,5 @@ ec_status ec_cl_unmap(ec_opencl *opencl, ec_model *model)
         code = code == CL_SUCCESS ? unmapped : code;
     }
     opencl->view_count = 0;
-    return code == CL_SUCCESS ? EC_OK : failed(opencl, model, code);
+    return ec_cl_check_run(opencl, model, code, "unmapping a step's operands");
 }
