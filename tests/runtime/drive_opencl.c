@@ -40,13 +40,10 @@ void *__wrap_calloc(size_t count, size_t bytes)
     return __real_calloc(count, bytes);
 }
 
-/* A machine with one CPU and one GPU, and nothing seen so far. */
 static void reset(bool unified)
 {
-    *imitation = (imitation_state){
-        .platforms = 2, .devices = 2, .unified = unified, .memory = 1 << 20,
-        .largest_block = 1 << 16, .alignment_bits = 4096, .work_group = 64,
-    };
+    *imitation = (imitation_state)IMITATION_DEFAULT;
+    imitation->unified = unified;
 }
 
 static void check_use(void)

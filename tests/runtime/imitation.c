@@ -18,7 +18,7 @@ enum { COUNT = 703, COLUMNS = 19, MAX_MAPPINGS = 8, MAX_ARGUMENTS = 4, MAX_DEVIC
 #define API __attribute__((visibility("default")))
 
 API extern imitation_state imitation;
-imitation_state imitation;
+imitation_state imitation = IMITATION_DEFAULT;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
@@ -225,6 +225,13 @@ DEFINE(cl_command_queue, CreateCommandQueue,
 DEFINE(cl_int, ReleaseCommandQueue, (cl_command_queue queue), (queue))
 {
     return release(queue);
+}
+
+DEFINE(cl_int, Flush, (cl_command_queue queue), (queue))
+{
+    (void)queue;
+    FAIL_HERE(clFlush);
+    return CL_SUCCESS;
 }
 
 DEFINE(cl_int, Finish, (cl_command_queue queue), (queue))

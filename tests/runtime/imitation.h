@@ -34,4 +34,11 @@ typedef struct imitation_state {
     char misuse[128]; /* the first call that OpenCL does not allow, or "" */
 } imitation_state;
 
+/* Two platforms with two devices each, one of which is a GPU that shares the host's memory. */
+#define IMITATION_DEFAULT                                                                          \
+    {                                                                                              \
+        .platforms = 2, .devices = 2, .unified = true, .memory = 1 << 20,                          \
+        .largest_block = 1 << 16, .alignment_bits = 4096, .work_group = 64                         \
+    }
+
 #endif

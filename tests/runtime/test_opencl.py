@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from c_programs import SANITIZED, gcc, inputs, outputs, run, write_folder
+from c_programs import KERNELS, SANITIZED, gcc, inputs, outputs, run, write_folder
 from opencl_programs import ALL, SOURCE, linked, oclgrind, plan, runtime_sources, write_program
 
 from edgeconv.compiler.link import Emit
@@ -86,31 +86,41 @@ def test_several_models_on_several_threads(folder: Path, tmp_path: Path) -> None
 def test_a_second_process_takes_the_kernels_of_the_first(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("EDGECONV_OPENCL_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGECONV_OPENCL_CACHE", str(tmp_path / "made/by/the/runtime"))
 
     def keep() -> tuple[int, bytes]:
         result = run([folder / "runner", "--self-test"])
         assert result.returncode == 0, result.stderr
-        (kept,) = (tmp_path / "cache/edgeconv/opencl").iterdir()
+        (kept,) = (tmp_path / "made/by/the/runtime").iterdir()
         return kept.stat().st_ino, kept.read_bytes()
 
     first = keep()
     assert keep() == first
-    (kept,) = (tmp_path / "cache/edgeconv/opencl").iterdir()
+    (kept,) = (tmp_path / "made/by/the/runtime").iterdir()
     kept.write_bytes(first[1][:-100])
     assert keep()[1] == first[1]
 
 
+@pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "HOME"])
 def test_the_cache_is_in_the_users_own_folder(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    variable: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("EDGECONV_OPENCL_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(variable, str(tmp_path))
+    # PoCL keeps its own only: asked for binaries, it would build each kernel once more.
     Model(folder).close()
-    (kept,) = (tmp_path / ".cache/edgeconv/opencl").iterdir()
-    assert kept.suffix == ".clbin"
+    cache = tmp_path / (".cache" if variable == "HOME" else "") / "edgeconv/opencl"
+    assert not cache.exists()
+
+    library = tmp_path / "libimitation.so"
+    gcc("-shared", "-fPIC", KERNELS.parent / "imitation.c", "-o", library, "-pthread")
+    monkeypatch.setenv("EDGECONV_OPENCL", str(library))
+    for _ in range(2):
+        result = run([folder / "runner", "--self-test"])
+        assert result.returncode == 0, result.stderr
+        (kept,) = cache.iterdir()
+        assert kept.suffix == ".clbin"
 
 
 def test_a_build_failure_shows_the_compilers_message(folder: Path, tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ enum {
     F(cl_int, ReleaseContext, (cl_context))                                                        \
     F(cl_command_queue, CreateCommandQueue, (cl_context, cl_device_id, cl_bitfield, cl_int *))     \
     F(cl_int, ReleaseCommandQueue, (cl_command_queue))                                             \
+    F(cl_int, Flush, (cl_command_queue))                                                           \
     F(cl_int, Finish, (cl_command_queue))                                                          \
     F(cl_mem, CreateBuffer, (cl_context, cl_bitfield, size_t, void *, cl_int *))                   \
     F(cl_mem, CreateSubBuffer, (cl_mem, cl_bitfield, cl_enum, const void *, cl_int *))             \

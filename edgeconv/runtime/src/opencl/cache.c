@@ -62,6 +62,12 @@ static int default_folder(char *folder, const char *path)
 }
 #endif
 
+static bool is_pocl(const ec_cl_device *device)
+{
+    static const char platform[] = "Portable Computing Language\n";
+    return strncmp(device->identity, platform, sizeof platform - 1) == 0;
+}
+
 void ec_cl_cache_find(ec_cl_cache *cache, const ec_program *program, const ec_cl_device *device,
                       const char *path)
 {
@@ -71,8 +77,11 @@ void ec_cl_cache_find(ec_cl_cache *cache, const ec_program *program, const ec_cl
     key = hash(key, cache->identity, sizeof cache->identity);
     char folder[PATH_MAX];
     const char *wanted = getenv("EDGECONV_OPENCL_CACHE");
-    int length = wanted ? snprintf(folder, sizeof folder, "%s", wanted)
-                        : default_folder(folder, path);
+    int length = 0;
+    if (wanted)
+        length = snprintf(folder, sizeof folder, "%s", wanted);
+    else if (!is_pocl(device))
+        length = default_folder(folder, path);
     bool possible = cache->identity[0] && length > 0 && length < PATH_MAX;
     if (possible)
         length = snprintf(cache->path, sizeof cache->path, "%s/%016" PRIx64 ".clbin", folder, key);

@@ -17,7 +17,9 @@ typedef struct ec_cl_cache {
 
 /*
  * Finds the place of a program's binary for a device: in $EDGECONV_OPENCL_CACHE (none where that is
- * empty), else on Android beside the artifact at `path`, elsewhere in the user's cache folder.
+ * empty), else on Android beside the artifact at `path`, elsewhere in the user's cache folder. PoCL,
+ * which has a cache of its own and builds each kernel once more when it is asked for the binary,
+ * has a place in the first only.
  */
 void ec_cl_cache_find(ec_cl_cache *cache, const ec_program *program, const ec_cl_device *device,
                       const char *path);

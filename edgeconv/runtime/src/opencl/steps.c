@@ -6,6 +6,10 @@
 #include "../run.h"
 #include "backend.h"
 
+/* Drivers may let kernels wait until the queue is flushed; then the device is idle while the host
+   prepares the others. Each flush costs the host time. */
+enum { LAUNCHES_PER_FLUSH = 8 };
+
 static ec_status step_failed(const ec_program *program, uint32_t index, cl_int code, char *error)
 {
     return ec_cl_fail(error, EC_ERROR_STEP, code, "step %" PRIu32 " (%s) failed", index,
@@ -79,6 +83,8 @@ static ec_status launch(ec_opencl *opencl, ec_model *model, uint32_t index)
     cl_int code =
         opencl->cl.EnqueueNDRangeKernel(opencl->queue, opencl->kernels[index], 3, NULL, global,
                                         local, 0, NULL, &opencl->events[index]);
+    if (code == CL_SUCCESS && index % LAUNCHES_PER_FLUSH == 0)
+        code = opencl->cl.Flush(opencl->queue);
     return code == CL_SUCCESS ? EC_OK : step_failed(model->program, index, code, model->error);
 }
 
