@@ -15,6 +15,8 @@
  *
  *     cc -O2 -I FOLDER -DPROGRAM=edgeconv_program_mobilenet classify.c -o classify \
  *         FOLDER/libmodel.a -lm -pthread
+ *
+ * (and -ldl where the model was compiled for a GPU and the C library is older than glibc 2.34).
  */
 #include <stdio.h>
 #include <stdlib.h>
