@@ -56,6 +56,11 @@ class Machine:
             l2_bytes=target.cpu.l2_kib * 1024,
         )
 
+    @property
+    def is_aarch64(self) -> bool:
+        """Whether this is a 64-bit ARM core; 32-bit ones have half the registers."""
+        return self.lane_fma and self.registers == 32
+
 
 def channel_block(channels: int, machine: Machine) -> int:
     """Return the channels per block of an NCHWc tensor.

@@ -14,6 +14,9 @@ UNROLL = 4
 VECTORS = 2
 # A loop with this annotation reads a buffer of that name front to back, from memory.
 STREAM = "stream"
+# A loop with this annotation runs over the blocks of input channels that a tile takes; on AArch64
+# `codegen/neon.py` writes it in assembly.
+TILE = "tile"
 
 
 def accumulate(
@@ -47,7 +50,11 @@ def accumulate(
     else:
         outer, inner = sch.split(channel, [None, steps])
     unrolled = [inner, *tile]
-    if machine.lane_fma and steps == in_block(sch, block) == machine.lanes:
+    whole_vectors = machine.lane_fma and steps == in_block(sch, block) == machine.lanes
+    if whole_vectors and machine.is_aarch64 and extent(sch, outer) > 1:
+        sch.reorder(*taps, outer, *unrolled)
+        sch.annotate(outer, TILE, True)
+    elif whole_vectors:
         outer, vector = sch.split(outer, [None, largest_divisor(extent(sch, outer), VECTORS)])
         sch.reorder(*taps, outer, vector, *unrolled)
         load_vectors(sch, block, vector, len(tile))
