@@ -1,15 +1,18 @@
 """Products of tiles on AArch64, in assembly.
 
 LLVM loads weights in pairs and recomputes addresses; it cannot use the loads of up to four
-registers that also advance the pointer, because it spills around them. So the loop over blocks of
-input channels is written here, register by register: accumulators first, then the inputs of all
-columns, then as many weights as fit. Everything around it stays TIR.
+registers that also advance the pointer, because it spills around them. So the innermost loop is
+written here, register by register: accumulators first, then the inputs of all columns, then as many
+weights as fit. An iteration takes a block of four input channels, or, of a channel that is a plane
+of its own, a row of the kernel. Everything around it stays TIR.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from math import prod
 from typing import Any
@@ -19,6 +22,7 @@ import tvm_ffi
 from tvm import sym, tirx
 
 from edgeconv.compiler.schedules.cpu.accumulate import STREAM, TILE
+from edgeconv.compiler.schedules.machine import FLOAT_BYTES
 
 REGISTERS = 32
 LANES = 4
@@ -26,6 +30,8 @@ VECTOR_BYTES = 16
 # Registers that one instruction loads, and how far from its pointer it can load one.
 MAX_LOADED = 4
 REACH_BYTES = 65520
+# How far where the distance is no multiple of a vector, in both directions.
+NEAR_BYTES = 256
 # Blocks of channels in the loop's body.
 UNROLL = 4
 _PREFETCH_BYTES = 4096
@@ -33,28 +39,43 @@ _PREFETCH_BYTES = 4096
 
 @dataclass(frozen=True)
 class Tile:
-    """What a loop over blocks of four input channels computes; offsets are in floats.
+    """A loop whose every iteration, a block, adds products to a tile; offsets are in floats.
 
     Attributes:
         blocks: iterations.
-        inputs: where the inputs of each column are.
-        step: from a block's inputs to the next's.
-        vectors: vectors of weights, and of outputs, of each column.
+        steps: products of a block that are added to each sum, of inputs that stand side by side.
+        inputs: where the first input of each column is.
+        stride: from a block's inputs to the next's.
+        vectors: vectors of weights, and of sums, of each column.
         sums: where the accumulators are, columns outermost.
         streams: whether to ask for weights ahead.
     """
 
     blocks: int
+    steps: int
     inputs: tuple[int, ...]
-    step: int
+    stride: int
     vectors: int
     sums: tuple[int, ...]
     streams: bool
 
+    @cached_property
+    def loads(self) -> tuple[int, ...]:
+        """Offsets of the vectors of inputs; none reaches beyond the last input."""
+        last = max(self.inputs) + self.steps - LANES
+        reads = (place + step for place in self.inputs for step in range(self.steps))
+        return tuple(sorted({min(at // LANES * LANES, last) for at in reads}))
+
+    def lane(self, column: int, step: int) -> tuple[int, int]:
+        """Return in which vector of inputs, and in which of its lanes, an input is."""
+        at = self.inputs[column] + step
+        vector = bisect_right(self.loads, at) - 1
+        return vector, at - self.loads[vector]
+
     @property
     def free(self) -> int:
         """Registers left for weights."""
-        return REGISTERS - len(self.sums) - len(self.inputs)
+        return REGISTERS - len(self.sums) - len(self.loads)
 
     def function(self, name: str) -> str:
         """Return LLVM IR of `void name(float *sums, const float *inputs, const float *weights)`."""
@@ -71,7 +92,7 @@ class Tile:
         constraints = ",".join([*written, *read, *clobbered])
         arguments = [f"<4 x float> %a{i}" for i in range(count)]
         arguments += ["ptr %inputs", "ptr %weights", f"i64 {self.blocks // UNROLL}"]
-        arguments += [f"i64 {self._advance}"]
+        arguments += [f"i64 {(self.stride - self.passed) * FLOAT_BYTES}"]
         text = "\\0A".join(self._assembly(count))  # a line break, as LLVM escapes it
         call = f'  %r = call {{{types}}} asm "{text}", "{constraints}"({", ".join(arguments)})'
         stores = [
@@ -84,15 +105,26 @@ class Tile:
         return "\n".join(lines)
 
     @property
-    def _together(self) -> bool:
-        """Whether the inputs of a block stand side by side."""
-        return self.inputs == tuple(LANES * i for i in range(len(self.inputs)))
+    def in_order(self) -> int:
+        """How many vectors of inputs are loaded together: from the first, those side by side."""
+        count = sum(place == LANES * i for i, place in enumerate(self.loads))
+        return count if count > 1 or len(self.loads) == 1 else 0
 
     @property
-    def _advance(self) -> int:
-        """Bytes by which the last load of a block's inputs, or an addition, moves the pointer."""
-        passed = (len(self.inputs) - 1) // MAX_LOADED * MAX_LOADED * LANES if self._together else 0
-        return (self.step - passed) * 4
+    def passed(self) -> int:
+        """Where the pointer is before it is moved to the next block's inputs."""
+        if self.in_order < len(self.loads):
+            return LANES * self.in_order
+        return (len(self.loads) - 1) // MAX_LOADED * MAX_LOADED * LANES
+
+    @property
+    def reachable(self) -> bool:
+        """Whether loads reach all inputs that are not in order."""
+        offsets = [FLOAT_BYTES * (place - self.passed) for place in self.loads[self.in_order :]]
+        return all(
+            -NEAR_BYTES <= at < NEAR_BYTES or (at % VECTOR_BYTES == 0 and 0 <= at <= REACH_BYTES)
+            for at in offsets
+        )
 
     def _assembly(self, count: int) -> list[str]:
         """Return the instructions; operands are numbered as the constraints are in order."""
@@ -108,33 +140,33 @@ class Tile:
 
     def _load_inputs(self, pointer: str, advance: str) -> list[str]:
         """Return loads of a block's inputs, after which the pointer is at the next block's."""
-        first, count = len(self.sums), len(self.inputs)
-        if self._together:
-            lines = []
-            for start in range(0, count, MAX_LOADED):
-                size = min(MAX_LOADED, count - start)
-                by = f"#{VECTOR_BYTES * size}" if start + size < count else advance
-                lines.append(f"ld1 {_registers(first + start, size)}, [{pointer}], {by}")
-            return lines
-        loads = [
-            f"ldr q{first + i}, [{pointer}, #{4 * place}]" for i, place in enumerate(self.inputs)
-        ]
-        return [*loads, f"add {pointer}, {pointer}, {advance}"]
+        first, count = len(self.sums), len(self.loads)
+        lines = []
+        for start in range(0, self.in_order, MAX_LOADED):
+            size = min(MAX_LOADED, self.in_order - start)
+            by = f"#{VECTOR_BYTES * size}" if start + size < count else advance
+            lines.append(f"ld1 {_registers(first + start, size)}, [{pointer}], {by}")
+        for i in range(self.in_order, count):
+            offset = FLOAT_BYTES * (self.loads[i] - self.passed)
+            load = "ldr" if offset >= 0 and offset % VECTOR_BYTES == 0 else "ldur"
+            lines.append(f"{load} q{first + i}, [{pointer}, #{offset}]")
+        return lines if self.in_order == count else [*lines, f"add {pointer}, {pointer}, {advance}"]
 
     def _multiply(self, pointer: str) -> list[str]:
         """Return the products of one block: weights in turn, each with all columns."""
-        columns = len(self.inputs)
-        first_input, first_weight = len(self.sums), len(self.sums) + columns
-        total, size = LANES * self.vectors, min(MAX_LOADED, self.free)
+        first_input = len(self.sums)
+        first_weight = first_input + len(self.loads)
+        total, size = self.steps * self.vectors, min(MAX_LOADED, self.free)
         lines = []
         for start in range(0, total, size):
             loaded = min(size, total - start)
             registers = _registers(first_weight, loaded)
             lines.append(f"ld1 {registers}, [{pointer}], #{VECTOR_BYTES * loaded}")
-            for i, column in product(range(loaded), range(columns)):
-                lane, vector = divmod(start + i, self.vectors)
+            for i, column in product(range(loaded), range(len(self.inputs))):
+                step, vector = divmod(start + i, self.vectors)
+                load, lane = self.lane(column, step)
                 target = column * self.vectors + vector
-                source = f"v{first_weight + i}.4s, v{first_input + column}.s[{lane}]"
+                source = f"v{first_weight + i}.4s, v{first_input + load}.s[{lane}]"
                 lines.append(f"fmla v{target}.4s, {source}")
         return lines
 
@@ -200,36 +232,36 @@ def _operands(store: Any) -> tuple[Any, Any, Any] | None:
 
 
 def _tile(loops: Sequence[Any], strides: Sequence[Sequence[Any]], *, streams: bool) -> Tile | None:
-    """Return the tile of loops over blocks, channels, columns (of rows), vectors and lanes."""
+    """Return the tile of loops over blocks, steps, columns (of rows), vectors and lanes."""
     if not all(isinstance(stride, tirx.IntImm) for steps in strides for stride in steps):
         return None
     axes = [
         (int(loop.extent), *map(int, steps)) for loop, *steps in zip(loops, *strides, strict=True)
     ]
-    (blocks, still, step, per_block), *inner = axes
+    (blocks, still, stride, per_block), *inner = axes
     reduced = [axis for axis in inner if axis[1] == 0]
     columns = [axis for axis in inner if axis[1] and axis[3] == 0]
     vectors = [axis for axis in inner if axis[1] and axis[3]]
-    *_, (lanes, *lane) = inner
-    if still or lanes != LANES or lane != [1, 0, 1]:
+    if still or len(reduced) != 1 or inner[-1] != (LANES, 1, 0, 1):
         return None
     count = prod(extent for extent, *_ in vectors) // LANES
-    inputs = _places(columns, 2)
+    steps = reduced[0][0]
     tile = Tile(
         blocks=blocks,
-        inputs=inputs,
-        step=step,
+        steps=steps,
+        inputs=_places(columns, 2),
+        stride=stride,
         vectors=count,
         sums=tuple(a + b for a in _places(columns, 1) for b in _places(vectors[:-1], 1)),
         streams=streams,
     )
     in_order = (
-        reduced == [(LANES, 0, 1, LANES * count)]
-        and per_block == LANES * LANES * count
+        reduced[0] == (steps, 0, 1, LANES * count)
+        and per_block == steps * LANES * count
         and _places(vectors, 3) == tuple(range(LANES * count))
     )
-    reachable = all(place % LANES == 0 and 0 <= 4 * place <= REACH_BYTES for place in inputs)
-    return tile if in_order and reachable and tile.free > 0 else None
+    fits = min(tile.loads) >= 0 and tile.reachable and tile.free > 0
+    return tile if in_order and fits else None
 
 
 def _places(axes: Sequence[tuple[int, ...]], stride: int) -> tuple[int, ...]:

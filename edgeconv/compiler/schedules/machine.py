@@ -94,7 +94,8 @@ def _fits(columns: int, vectors: int, machine: Machine) -> bool:
 
 def _cost(columns: int, vectors: int, in_block: int, machine: Machine, weight_load: float) -> float:
     """Issue slots of one reduction step, relative to the outputs that it feeds."""
-    per_load = machine.lanes if machine.lane_fma and in_block > 1 else 1
+    vectors_of_inputs = machine.is_aarch64 or (machine.lane_fma and in_block > 1)
+    per_load = machine.lanes if vectors_of_inputs else 1
     loads = vectors * weight_load + columns / per_load * LOAD_COST
     return max(columns * vectors, FMA_LATENCY_SLOTS) + loads
 

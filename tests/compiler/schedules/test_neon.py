@@ -67,8 +67,9 @@ def test_registers_hold_a_tile(columns: int, vectors: int, blocks: int) -> None:
     count = columns * vectors
     tile = Tile(
         blocks=blocks,
+        steps=LANES,
         inputs=tuple(range(0, LANES * columns, LANES)),
-        step=LANES * columns,
+        stride=LANES * columns,
         vectors=vectors,
         sums=tuple(range(0, LANES * count, LANES)),
         streams=False,
@@ -81,3 +82,18 @@ def test_registers_hold_a_tile(columns: int, vectors: int, blocks: int) -> None:
     assert max(used) < REGISTERS
     # A block's products stand once before the loop at most UNROLL times, and UNROLL times in it.
     assert text.count("fmla") % (LANES * count) == 0
+
+
+@pytest.mark.parametrize(("width", "kernel", "stride"), [(20, 7, 2), (9, 3, 1), (23, 5, 3)])
+def test_planes(width: int, kernel: int, stride: int) -> None:
+    out_blocks, height = 4, 3
+    tile = image_tile(
+        (height, width), tile_counts(out_blocks), MACHINE, block=4, in_block=1, depth=9
+    )
+    columns = -(-width // tile.columns) * tile.columns
+    rows, across = ((extent - 1) * stride + kernel for extent in (height, columns))
+    data = te.placeholder((1, 3, rows, across, 1))
+    weight = te.placeholder((out_blocks // tile.blocks, 3, kernel, kernel, tile.blocks, 4))
+    window = Window((kernel, kernel), (stride, stride), (0, 0), (0, 0), (1, 1))
+    result = conv_blocked(data, weight, window, groups=1, size=(height, width), columns=columns)
+    check(assembly(data, weight, result))
