@@ -29,9 +29,10 @@ from edgeconv.compiler.passes import (
     legalize,
     own_outputs,
     share_memory,
+    split_kernels,
 )
 from edgeconv.compiler.planner import kernel_functions, plan_graph
-from edgeconv.compiler.schedules.machine import Machine
+from edgeconv.compiler.schedules.gpu.machine import GpuMachine, machine_of
 from edgeconv.exporter import Exported
 from edgeconv.inspection import inspect_model, totals
 from edgeconv.plan import Plan
@@ -43,7 +44,7 @@ TOOLS = ("apache-tvm", "apache-tvm-ffi", "onnx", "onnxruntime", "onnxscript", "t
 
 def passes(target: Target) -> list[Callable[[Graph], Graph]]:
     """Return the graph passes, in order."""
-    machine = Machine.of(target)
+    machine = machine_of(target)
 
     def blocked(graph: Graph) -> Graph:
         return blocked_layout(graph, machine)
@@ -51,7 +52,8 @@ def passes(target: Target) -> list[Callable[[Graph], Graph]]:
     def shared(graph: Graph) -> Graph:
         return share_memory(graph, target.alignment)
 
-    return [fold_scale_shift, blocked, own_outputs, legalize, fuse, shared]
+    split = [split_kernels] if isinstance(machine, GpuMachine) else []
+    return [fold_scale_shift, blocked, own_outputs, legalize, fuse, *split, shared]
 
 
 def compile_exported(

@@ -1,4 +1,4 @@
-"""Kernels to objects: parallel worker processes and a cache addressed by content."""
+"""Kernels to objects or OpenCL C: parallel worker processes and a cache addressed by content."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -16,9 +16,12 @@ from tvm_ffi.serialization import from_json_graph_str, to_json_graph_str
 
 from edgeconv.compiler.codegen.kernel import Kernel
 from edgeconv.compiler.codegen.lower import compile_kernel
+from edgeconv.compiler.codegen.opencl import compile_opencl
 from edgeconv.compiler.codegen.workers import WorkerPool
+from edgeconv.compiler.schedules.gpu.machine import AnyMachine, GpuMachine, machine_of
+from edgeconv.compiler.schedules.gpu.refusal import GpuRefusalError
 from edgeconv.compiler.schedules.machine import Machine
-from edgeconv.compiler.schedules.registry import apply_rule
+from edgeconv.compiler.schedules.registry import apply_generic_rule, apply_rule
 from edgeconv.errors import ArtifactError
 from edgeconv.files import cache_dir, write_atomic
 from edgeconv.strict import read
@@ -37,7 +40,7 @@ class Job:
 
     function: str
     symbol: str
-    machine: Machine
+    machine: AnyMachine
     llvm: Llvm
     listing: bool
 
@@ -45,8 +48,16 @@ class Job:
 def run_job(job: Job) -> Kernel:
     """Schedule and compile one kernel (in a worker process, or here)."""
     function = from_json_graph_str(job.function)
-    scheduled = apply_rule(function, job.machine)
-    return compile_kernel(scheduled, job.symbol, job.llvm, listing=job.listing)
+    if not isinstance(job.machine, GpuMachine):
+        scheduled = apply_rule(function, job.machine)
+        return compile_kernel(scheduled, job.symbol, job.llvm, listing=job.listing)
+    try:
+        scheduled = apply_rule(function, job.machine)
+        return compile_opencl(scheduled, job.symbol, listing=job.listing)
+    except GpuRefusalError as refusal:
+        scheduled = apply_generic_rule(function, job.machine.cpu)
+        kernel = compile_kernel(scheduled, job.symbol, job.llvm, listing=job.listing)
+        return replace(kernel, reason=str(refusal), function=job.function)
 
 
 @cache
@@ -59,7 +70,7 @@ def _generator_hash() -> str:
     return digest.hexdigest()
 
 
-def _key(function: tvm.tirx.PrimFunc, target: Target, machine: Machine) -> str:
+def _key(function: tvm.tirx.PrimFunc, target: Target, machine: AnyMachine) -> str:
     parts = [
         _generator_hash(),
         function.script(show_meta=True),
@@ -87,7 +98,7 @@ def compile_kernels(
         The kernel of each name. Symbols follow from content, so that equal kernels of several
         models are one in a program that links them all.
     """
-    machine = Machine.of(target)
+    machine = machine_of(target)
     keys = {name: _key(function, target, machine) for name, function in functions.items()}
     folder = cache_dir("kernels")
     kernels: dict[str, Kernel] = {}
@@ -130,7 +141,7 @@ def compile_for_cpu(functions: Mapping[str, str], target: Target) -> list[Kernel
             raise ArtifactError(
                 f"kernel {symbol!r} is damaged or of another TVM: {error}"
             ) from None
-        scheduled = apply_rule(function, Machine.of(target))
+        scheduled = apply_generic_rule(function, Machine.of(target))
         kernels.append(compile_kernel(scheduled, symbol, target.llvm, listing=False))
     return kernels
 

@@ -23,43 +23,44 @@ def conv_blocked(
     *,
     groups: int,
     size: Sequence[int],
-    columns: int,
+    columns: int = 0,
+    pads: bool = False,
 ) -> te.Tensor:
     """Convolve NCHWc `data` with packed weights.
 
     Args:
         data: (N, ceil(IC/ib), *padded spatial, ib).
-        weight: (ceil(OC/ob) / tile, *kernel, IC/groups, tile, ob), for tiles of that many blocks;
-            where ib is 1, (ceil(OC/ob) / tile, IC, *kernel, tile, ob).
-        window: the geometry; its padding has been applied already.
+        weight: (ceil(OC/ob) / tile, *kernel, IC/groups, tile, ob), for tiles of that many blocks.
+        window: the geometry; its padding has been applied already, unless the kernel `pads`.
         groups: 1, or a number for which ob divides OC/groups.
         size: output spatial shape.
         columns: extent of the last spatial axis while computing, a multiple of the register tile;
-            `data` is wide enough for it, and the result is cropped to `size`.
+            `data` is wide enough for it, and the result is cropped to `size`. 0 for that of `size`.
+        pads: whether `data` is not padded yet.
 
     Returns:
         (N, ceil(OC/ob), *output spatial, ob), in the dtype of `data`.
     """
     batch, in_block = int(data.shape[0]), int(data.shape[-1])
-    outer, *inner, tile, out_block = (int(s) for s in weight.shape)
+    outer, *_, channels, tile, out_block = (int(s) for s in weight.shape)
     out_blocks = outer * tile
     blocks_per_group = out_blocks // groups
+    source = padded(data, window, 2) if pads else data
     taps = kernel_axes(window)
-    channels = inner[0 if in_block == 1 else -1]
     channel = te.reduce_axis((0, channels), name="ic")
-    steps = [channel, *taps] if in_block == 1 else [*taps, channel]
 
     def element(n: tirx.Var, block: tirx.Var, *rest: tirx.Var) -> tirx.PrimExpr:
         *axes, lane = rest
         spatial = tap_positions(window, axes, taps)
         index = channel if groups == 1 else block // blocks_per_group * channels + channel
         return te.sum(
-            data(n, index // in_block, *spatial, index % in_block)
-            * weight(block // tile, *steps, block % tile, lane),
-            axis=steps,
+            source(n, index // in_block, *spatial, index % in_block)
+            * weight(block // tile, *taps, channel, block % tile, lane),
+            axis=[*taps, channel],
         )
 
-    conv = te.compute((batch, out_blocks, *size[:-1], columns, out_block), element, name="conv")
+    computed = (*size[:-1], columns or size[-1])
+    conv = te.compute((batch, out_blocks, *computed, out_block), element, name="conv")
     shape = (batch, out_blocks, *size, out_block)
     return te.compute(shape, conv, name="crop")
 
@@ -106,6 +107,43 @@ def conv_grouped(
     conv = te.compute((batch, out_blocks, *size[:-1], columns, out_block), element, name="grouped")
     shape = (batch, out_blocks, *size, out_block)
     return te.compute(shape, conv, name="crop")
+
+
+def conv_grouped_lanes(
+    data: te.Tensor, weight: te.Tensor, window: Window, *, groups: int, outs: int
+) -> te.Tensor:
+    """Convolve NCHWc `data` in groups that fit no block; every lane finds the channels of its own.
+
+    Args:
+        data: (N, ceil(IC/ib), *spatial, ib).
+        weight: (ceil(OC/ob), *kernel, IC/groups, 1, ob).
+        window: the geometry.
+        groups: number of groups.
+        outs: output channels of a group.
+
+    Returns:
+        (N, ceil(OC/ob), *output spatial, ob), in the dtype of `data`.
+    """
+    batch, _, *size, in_block = (int(s) for s in data.shape)
+    out_blocks, *_, channels, _, out_block = (int(s) for s in weight.shape)
+    source = padded(data, window, 2)
+    taps = kernel_axes(window)
+    channel = te.reduce_axis((0, channels), name="ic")
+
+    def element(n: tirx.Var, block: tirx.Var, *rest: tirx.Var) -> tirx.PrimExpr:
+        *axes, lane = rest
+        spatial = tap_positions(window, axes, taps)
+        # Lanes beyond the last channel repeat the last group.
+        group = tirx.min((block * out_block + lane) // outs, groups - 1)
+        index = group * channels + channel
+        return te.sum(
+            source(n, index // in_block, *spatial, index % in_block)
+            * weight(block, *taps, channel, 0, lane),
+            axis=[*taps, channel],
+        )
+
+    shape = (batch, out_blocks, *window.output_size(size), out_block)
+    return te.compute(shape, element, name="grouped_lanes")
 
 
 def pointwise_blocked(data: te.Tensor, weight: te.Tensor, size: Sequence[int]) -> te.Tensor:

@@ -33,6 +33,33 @@ def pack_columns(other: te.Tensor, tile: int, transposed: bool) -> te.Tensor:
     return te.compute((*batch, -(-columns // tile), depth, tile), element, name="pack_columns")
 
 
+def matmul_plain(
+    data: te.Tensor, other: te.Tensor, columns: int, transposed: bool = False
+) -> te.Tensor:
+    """Multiply matrices, or batches of them that broadcast against each other, as they stand.
+
+    Args:
+        data: (*batch, M, K).
+        other: (*batch, K, >= N), or (*batch, N, K) where it is `transposed`.
+        columns: N.
+        transposed: whether the last two axes of `other` are exchanged.
+
+    Returns:
+        (*batch, M, N).
+    """
+    *left, rows, depth = (int(size) for size in data.shape)
+    right = [int(size) for size in other.shape[:-2]]
+    k = te.reduce_axis((0, depth), name="k")
+
+    def element(*index: tirx.Var) -> tirx.PrimExpr:
+        *outer, row, column = index
+        last = (column, k) if transposed else (k, column)
+        factor = other(*_broadcast(outer, right), *last)
+        return te.sum(data(*_broadcast(outer, left), row, k) * factor, axis=k)
+
+    return te.compute((*_batch(left, right), rows, columns), element, name="product")
+
+
 def matmul_packed(data: te.Tensor, weight: te.Tensor, columns: int, tile_rows: int) -> te.Tensor:
     """Multiply matrices, or batches of them that broadcast against each other.
 
@@ -47,9 +74,7 @@ def matmul_packed(data: te.Tensor, weight: te.Tensor, columns: int, tile_rows: i
     """
     *left, rows, depth = (int(size) for size in data.shape)
     *right, panels, _, tile = (int(size) for size in weight.shape)
-    rank = max(len(left), len(right))
-    pairs = zip([1] * (rank - len(left)) + left, [1] * (rank - len(right)) + right, strict=True)
-    batch = [max(pair) for pair in pairs]
+    batch = _batch(left, right)
     whole_rows = -(-rows // tile_rows) * tile_rows
     k = te.reduce_axis((0, depth), name="k")
 
@@ -68,6 +93,13 @@ def matmul_packed(data: te.Tensor, weight: te.Tensor, columns: int, tile_rows: i
         lambda *i: product(*i[:-1], i[-1] // tile, i[-1] % tile),
         name="crop",
     )
+
+
+def _batch(left: list[int], right: list[int]) -> list[int]:
+    """Return the shape of two batches that broadcast against each other."""
+    rank = max(len(left), len(right))
+    pairs = zip([1] * (rank - len(left)) + left, [1] * (rank - len(right)) + right, strict=True)
+    return [max(pair) for pair in pairs]
 
 
 def _broadcast(index: Sequence[tirx.Var], shape: Sequence[int]) -> list[object]:

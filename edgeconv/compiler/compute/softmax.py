@@ -1,4 +1,4 @@
-"""Softmax as one kernel of three passes over each row: maximum, exponentials and sum, scaling."""
+"""Softmax in three passes over each row: maximum, exponentials and sum, scaling."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tvm import te, tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
-from edgeconv.compiler.compute.reduce import limits
+from edgeconv.compiler.compute.reduce import greatest, limits
 
 
 def softmax(*tensors: te.Tensor, lanes: int, parallel: bool) -> te.Tensor:
-    """Exponentials of each row, relative to its maximum, divided by their sum.
+    """Exponentials of each row, relative to its maximum, divided by their sum; one loop nest.
 
     Args:
         tensors: data (rows, elements, columns); what lies along the middle axis is normalised.
@@ -47,6 +47,36 @@ def softmax(*tensors: te.Tensor, lanes: int, parallel: bool) -> te.Tensor:
         in_buffers=sources,
         out_buffers=[target],
         name="softmax",
+    )
+
+
+def softmax_stages(*tensors: te.Tensor) -> te.Tensor:
+    """Return what `softmax` does of the same tensors, as one stage for each pass."""
+    data, *addends = tensors
+    rows, elements, columns = (int(size) for size in data.shape)
+
+    def logit(row: Any, element: Any, column: Any) -> Any:
+        value = data(row, element, column)
+        if not addends:
+            return value
+        outer, inner = addends
+        length = int(inner.shape[1])
+        return value + (outer(row, element // length) + inner(row, element % length))
+
+    k = te.reduce_axis((0, elements), name="k")
+    peak = te.compute(
+        (rows, columns), lambda row, c: greatest(logit(row, k, c), axis=k), name="peak"
+    )
+
+    def exponential(row: Any, element: Any, column: Any) -> Any:
+        return tirx.exp(logit(row, element, column) - peak(row, column))
+
+    j = te.reduce_axis((0, elements), name="j")
+    total = te.compute(
+        (rows, columns), lambda row, c: te.sum(exponential(row, j, c), axis=j), name="total"
+    )
+    return te.compute(
+        data.shape, lambda row, i, c: exponential(row, i, c) / total(row, c), name="softmax"
     )
 
 

@@ -6,6 +6,7 @@ from edgeconv.compiler.passes.layout import blocked_layout
 from edgeconv.compiler.passes.legalize import ALIASING, legalize
 from edgeconv.compiler.passes.own_outputs import own_outputs
 from edgeconv.compiler.passes.share_memory import pointer_offset, share_memory
+from edgeconv.compiler.passes.split_kernels import split_kernels
 
 __all__ = [
     "ALIASING",
@@ -17,4 +18,5 @@ __all__ = [
     "own_outputs",
     "pointer_offset",
     "share_memory",
+    "split_kernels",
 ]

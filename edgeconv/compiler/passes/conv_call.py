@@ -15,7 +15,7 @@ from edgeconv.compiler.compute.window import Window
 from edgeconv.compiler.graph import constant
 from edgeconv.compiler.passes.packing import Array
 from edgeconv.compiler.passes.rewriting import constant_of, shape_of
-from edgeconv.compiler.schedules.machine import Machine, channel_block
+from edgeconv.compiler.schedules.machine import Lanes, channel_block
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Convolution:
         assert self.weight is not None
         return self.weight
 
-    def out_block(self, machine: Machine) -> int:
+    def out_block(self, machine: Lanes) -> int:
         """Return the channels per block of the output, where no block may cross a group."""
         block = channel_block(self.out_channels, machine)
         return block if self.groups == 1 else gcd(block, self.out_channels // self.groups)

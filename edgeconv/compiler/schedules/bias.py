@@ -8,7 +8,7 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
 
-from edgeconv.compiler.schedules.cpu.common import block_names
+from edgeconv.compiler.schedules.common import block_names
 
 
 def start_from_bias(module: tvm.IRModule, anchor: str) -> tvm.IRModule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Protocol
 
 from edgeconv.target import Target
 
@@ -56,13 +57,17 @@ class Machine:
             l2_bytes=target.cpu.l2_kib * 1024,
         )
 
+
+class Lanes(Protocol):
+    """What computes several values at once."""
+
     @property
-    def is_aarch64(self) -> bool:
-        """Whether this is a 64-bit ARM core; 32-bit ones have half the registers."""
-        return self.lane_fma and self.registers == 32
+    def lanes(self) -> int:
+        """Return how many fp32 values."""
+        ...
 
 
-def channel_block(channels: int, machine: Machine) -> int:
+def channel_block(channels: int, machine: Lanes) -> int:
     """Return the channels per block of an NCHWc tensor.
 
     The widest block that wastes at most a quarter of its lanes, at least `MIN_BLOCK`.
@@ -94,8 +99,7 @@ def _fits(columns: int, vectors: int, machine: Machine) -> bool:
 
 def _cost(columns: int, vectors: int, in_block: int, machine: Machine, weight_load: float) -> float:
     """Issue slots of one reduction step, relative to the outputs that it feeds."""
-    vectors_of_inputs = machine.is_aarch64 or (machine.lane_fma and in_block > 1)
-    per_load = machine.lanes if vectors_of_inputs else 1
+    per_load = machine.lanes if machine.lane_fma and in_block > 1 else 1
     loads = vectors * weight_load + columns / per_load * LOAD_COST
     return max(columns * vectors, FMA_LATENCY_SLOTS) + loads
 

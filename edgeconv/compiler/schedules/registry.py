@@ -6,12 +6,14 @@ A rule recognises its function by the name of the anchor block, which the tensor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import tvm
 from tvm import s_tir
 
 from edgeconv.compiler.schedules.bias import start_from_bias
+from edgeconv.compiler.schedules.common import block_names, narrowed
 from edgeconv.compiler.schedules.cpu import (
     conv,
     conv_plain,
@@ -25,11 +27,14 @@ from edgeconv.compiler.schedules.cpu import (
     window,
     winograd,
 )
-from edgeconv.compiler.schedules.cpu.common import block_names
 from edgeconv.compiler.schedules.frames import lay_in_frames
+from edgeconv.compiler.schedules.gpu import generic as gpu_generic
+from edgeconv.compiler.schedules.gpu.machine import AnyMachine, GpuMachine
+from edgeconv.compiler.schedules.gpu.refusal import GpuRefusalError
 from edgeconv.compiler.schedules.machine import Machine
 
 Rule = Callable[[s_tir.Schedule, Machine], None]
+GpuRule = Callable[[s_tir.Schedule, GpuMachine], None]
 
 RULES: dict[str, Rule] = {
     conv.ANCHOR: conv.schedule,
@@ -45,20 +50,38 @@ RULES: dict[str, Rule] = {
 }
 
 
-def apply_rule(function: tvm.tirx.PrimFunc, machine: Machine) -> tvm.IRModule:
-    """Return a module whose one function, "main", is `function` scheduled for `machine`."""
-    module = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
-    if not any(str(parameter.dtype) == "int64" for parameter in function.params):
-        # Relax counts in 64 bits, which 32-bit processors do by function calls.
-        module = tvm.tirx.transform.ForceNarrowIndexToInt32()(module)
+GPU_RULES: dict[str, GpuRule] = {}
+
+
+def apply_rule(function: tvm.tirx.PrimFunc, machine: AnyMachine) -> tvm.IRModule:
+    """Return a module whose one function, "main", is `function` scheduled for `machine`.
+
+    Raises GpuRefusalError where a GPU cannot compute it.
+    """
+    if isinstance(machine, GpuMachine):
+        return _scheduled(function, machine, GPU_RULES, gpu_generic.schedule)
+    return _scheduled(function, machine, RULES, generic.schedule)
+
+
+def apply_generic_rule(function: tvm.tirx.PrimFunc, machine: Machine) -> tvm.IRModule:
+    """Schedule what was made for a GPU, but cannot run there; otherwise as `apply_rule`."""
+    return _scheduled(function, machine, {}, generic.schedule)
+
+
+def _scheduled(
+    function: tvm.tirx.PrimFunc, machine: Any, rules: Mapping[str, Any], otherwise: Any
+) -> tvm.IRModule:
+    module = narrowed(function)
     sch = s_tir.Schedule(module)
     if module["main"].body.block.name_hint != "root":
+        if isinstance(machine, GpuMachine):
+            raise GpuRefusalError("its loops are sequential")
         # One opaque block, a loop nest written by hand, is compiled as it stands.
         return lay_in_frames(module)
-    anchor = next((name for name in block_names(sch) if name in RULES), None)
+    anchor = next((name for name in block_names(sch) if name in rules), None)
     if anchor is None:
-        generic.schedule(sch, machine)
+        otherwise(sch, machine)
     else:
         sch = s_tir.Schedule(start_from_bias(sch.mod, anchor))
-        RULES[anchor](sch, machine)
+        rules[anchor](sch, machine)
     return lay_in_frames(sch.mod)

@@ -38,7 +38,7 @@ from edgeconv.compiler.passes.rewriting import (
     rebuild,
     substitute,
 )
-from edgeconv.compiler.schedules.machine import Machine
+from edgeconv.compiler.schedules.gpu.machine import AnyMachine
 
 # Emits one operator in its best layout; returns False where it is left to the plain layout.
 Rule = Callable[[Forms, relax.Var, tvm.ir.Call], bool]
@@ -60,7 +60,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def blocked_layout(graph: Graph, machine: Machine) -> Graph:
+def blocked_layout(graph: Graph, machine: AnyMachine) -> Graph:
     """Return the graph in blocked layouts for `machine`."""
     values, layers = dict(graph.values), dict(graph.layers)
     macs, families = dict(graph.macs), dict(graph.families)

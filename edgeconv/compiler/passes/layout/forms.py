@@ -12,6 +12,7 @@ from edgeconv.compiler.compute.deformable import Sampling
 from edgeconv.compiler.compute.layout import block_channels, unblock_channels
 from edgeconv.compiler.graph import Graph, Value
 from edgeconv.compiler.passes.rewriting import bindings_of, shape_of
+from edgeconv.compiler.schedules.gpu.machine import AnyMachine
 from edgeconv.compiler.schedules.machine import Machine, channel_block
 
 
@@ -21,14 +22,14 @@ class Forms:
     Attributes:
         builder: takes the new bindings.
         tables: what is known of every new variable, by name.
-        machine: for which core.
+        machine: for which core or GPU.
         definitions: the old values, by their variables' names.
         plain: the forms in the layout of the ONNX model.
         blocked: the forms in NCHWc, (N, ceil(C/block), *spatial, block).
         samplings: how the columns of deformable convolutions are sampled, which have no form.
     """
 
-    def __init__(self, builder: relax.BlockBuilder, tables: Graph, machine: Machine) -> None:
+    def __init__(self, builder: relax.BlockBuilder, tables: Graph, machine: AnyMachine) -> None:
         """Start without any tensor."""
         self.builder = builder
         self.tables = tables
@@ -37,6 +38,12 @@ class Forms:
         self.plain: dict[str, relax.Expr] = {}
         self.blocked: dict[str, relax.Expr] = {}
         self.samplings: dict[str, tuple[Sampling, tvm.ir.Call]] = {}
+
+    @property
+    def core(self) -> Machine:
+        """The machine, which must be a CPU's core."""
+        assert isinstance(self.machine, Machine)
+        return self.machine
 
     def as_plain(self, expression: relax.Expr) -> relax.Expr:
         """Return the plain form of an old expression, converting it where needed."""

@@ -7,11 +7,12 @@ from math import prod
 import tvm
 from tvm import relax
 
-from edgeconv.compiler.compute.matmul import matmul_packed, pack_columns
+from edgeconv.compiler.compute.matmul import matmul_packed, matmul_plain, pack_columns
 from edgeconv.compiler.graph import constant
 from edgeconv.compiler.passes.layout.forms import Forms
-from edgeconv.compiler.passes.packing import Array, pack_matmul_weight
+from edgeconv.compiler.passes.packing import Array, pack_matmul_weight, pad_columns
 from edgeconv.compiler.passes.rewriting import constant_of, op_name, shape_of
+from edgeconv.compiler.schedules.gpu.machine import GpuMachine
 from edgeconv.compiler.schedules.machine import Machine, RegisterTile, register_tile, tile_counts
 
 # With fewer rows the accumulators of several vectors hide the latency of one.
@@ -28,8 +29,13 @@ def matmul(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
         forms.emit(var, constant_product(forms, data, weight))
         return True
     columns = shape_of(other)[-1]
-    tile = _tile(shape_of(data)[-2], columns, forms.machine)
-    packed = _packed_late(forms, var.name, other, tile.blocks * forms.machine.lanes)
+    if isinstance(forms.machine, GpuMachine):
+        source, transposed = _source(forms, other)
+        tensors = [data, forms.as_plain(source)]
+        forms.emit(var, forms.call(matmul_plain, tensors, columns, transposed))
+        return True
+    tile = _tile(shape_of(data)[-2], columns, forms.core)
+    packed = _packed_late(forms, var.name, other, tile.blocks * forms.core.lanes)
     forms.emit(var, forms.call(matmul_packed, [data, packed], columns, tile.columns))
     return True
 
@@ -37,8 +43,11 @@ def matmul(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
 def constant_product(forms: Forms, data: relax.Expr, weight: Array) -> tvm.ir.Call:
     """Return a call that multiplies (*batch, M, K) by constants (*batch, K, N)."""
     columns = weight.shape[-1]
-    tile = _tile(shape_of(data)[-2], columns, forms.machine)
-    packed = constant(pack_matmul_weight(weight, tile.blocks * forms.machine.lanes))
+    if isinstance(forms.machine, GpuMachine):
+        whole = constant(pad_columns(weight, forms.machine.lanes))
+        return forms.call(matmul_plain, [data, whole], columns)
+    tile = _tile(shape_of(data)[-2], columns, forms.core)
+    packed = constant(pack_matmul_weight(weight, tile.blocks * forms.core.lanes))
     return forms.call(matmul_packed, [data, packed], columns, tile.columns)
 
 
@@ -56,16 +65,20 @@ def _tile(rows: int, columns: int, machine: Machine) -> RegisterTile:
 
 def _packed_late(forms: Forms, name: str, other: relax.Var, width: int) -> relax.Var:
     """Pack a computed matrix; a transposition before costs nothing."""
-    definition = forms.definitions.get(other.name)
-    source, transposed = other, False
-    if definition is not None and op_name(definition) == "relax.permute_dims":
-        transposed = _exchanges_last(definition)
-        source = definition.args[0] if transposed else other
+    source, transposed = _source(forms, other)
     call = forms.call(pack_columns, [forms.as_plain(source)], width, transposed)
     packed = forms.builder.emit(call, f"{name}_packed")
     forms.tables.families[packed.name] = "layout"
     forms.tables.layers[packed.name] = forms.tables.layers.get(name, ())
     return packed
+
+
+def _source(forms: Forms, other: relax.Var) -> tuple[relax.Var, bool]:
+    """Return what `other` is the transposition of, by its last two axes, or else itself."""
+    definition = forms.definitions.get(other.name)
+    if definition is None or op_name(definition) != "relax.permute_dims":
+        return other, False
+    return (definition.args[0], True) if _exchanges_last(definition) else (other, False)
 
 
 def _exchanges_last(call: tvm.ir.Call) -> bool:

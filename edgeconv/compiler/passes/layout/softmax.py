@@ -12,6 +12,7 @@ from edgeconv.compiler.compute import softmax as compute
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.rewriting import op_name, shape_of
 from edgeconv.compiler.schedules.cpu.common import MIN_PARALLEL_WORK
+from edgeconv.compiler.schedules.gpu.machine import GpuMachine
 
 # What an exponential costs, in multiplications.
 EXP_WORK = 16
@@ -28,11 +29,13 @@ def softmax(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
         forms.builder.emit(relax.op.reshape(forms.as_plain(addend), (flat[0], length)))
         for addend, length in addends
     ]
-    parallel = prod(shape) * EXP_WORK >= MIN_PARALLEL_WORK and prod(shape) > shape[axis]
-    options = {"lanes": forms.machine.lanes, "parallel": parallel}
-    kernel = forms.builder.emit(
-        forms.call(compute.softmax, operands, **options), f"{var.name}_rows"
-    )
+    if isinstance(forms.machine, GpuMachine):
+        rows = forms.call(compute.softmax_stages, operands)
+    else:
+        parallel = prod(shape) * EXP_WORK >= MIN_PARALLEL_WORK and prod(shape) > shape[axis]
+        options = {"lanes": forms.core.lanes, "parallel": parallel}
+        rows = forms.call(compute.softmax, operands, **options)
+    kernel = forms.builder.emit(rows, f"{var.name}_rows")
     tables = forms.tables
     tables.families[kernel.name] = "softmax"
     layers = [tables.layers.get(name, ()) for name in (*added, var.name)]

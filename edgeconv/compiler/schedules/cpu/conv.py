@@ -10,18 +10,13 @@ from math import prod
 
 from tvm import s_tir
 
+from edgeconv.compiler.schedules.common import attach_epilogue, extent, total_work, vectorize_unroll
 from edgeconv.compiler.schedules.cpu.accumulate import (
     accumulate,
     in_block,
     tile_blocks,
 )
-from edgeconv.compiler.schedules.cpu.common import (
-    attach_epilogue,
-    extent,
-    parallelise,
-    total_work,
-    vectorize_unroll,
-)
+from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, few_pixels, image_tile
 
 ANCHOR = "conv"
@@ -47,9 +42,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     work = total_work(sch, conv)
     batch, outer, *axes = sch.get_loops(conv)
     *rows, column, lane = axes[: rank + 1]
-    planes = in_block(sch, conv) == 1
-    channel = axes.pop(rank + 1 if planes else -1)
-    taps = axes[rank + 1 :]
+    *taps, channel = axes[rank + 1 :]
     outer_blocks, inner_blocks = sch.split(outer, [None, tile.blocks])
     outer_columns, inner_columns = sch.split(column, [None, tile.columns])
     inner = [inner_columns, inner_blocks, lane]

@@ -7,13 +7,8 @@ from __future__ import annotations
 
 from tvm import s_tir
 
-from edgeconv.compiler.schedules.cpu.common import (
-    attach_epilogue,
-    extent,
-    parallelise,
-    total_work,
-    vectorize_unroll,
-)
+from edgeconv.compiler.schedules.common import attach_epilogue, extent, total_work, vectorize_unroll
+from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.machine import Machine, largest_divisor
 
 ANCHOR = "conv_plain"

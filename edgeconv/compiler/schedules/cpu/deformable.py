@@ -10,16 +10,16 @@ from math import gcd
 
 from tvm import s_tir
 
-from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
-from edgeconv.compiler.schedules.cpu.blocking import band_count
-from edgeconv.compiler.schedules.cpu.common import (
+from edgeconv.compiler.schedules.common import (
     attach_epilogue,
     extent,
     image_in_one_row,
-    parallelise,
     total_work,
     vectorize_unroll,
 )
+from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
+from edgeconv.compiler.schedules.cpu.blocking import band_count
+from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine
 
 ANCHOR = "deformable"

@@ -6,14 +6,14 @@ from math import gcd
 
 from tvm import s_tir
 
-from edgeconv.compiler.schedules.cpu.common import (
+from edgeconv.compiler.schedules.common import (
     attach_epilogue,
     extent,
     image_in_one_row,
-    parallelise,
     total_work,
     vectorize_unroll,
 )
+from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.cpu.deformable import place_at
 from edgeconv.compiler.schedules.machine import Machine, largest_divisor
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from math import gcd, isqrt, prod
 
-from tvm import s_tir, tirx
+from tvm import s_tir
 
-from edgeconv.compiler.schedules.cpu.common import (
+from edgeconv.compiler.schedules.common import (
     block_names,
     extent,
+    inline_stages,
+    is_flat,
     is_reduction,
-    parallelise,
+    is_sum,
     total_work,
 )
+from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.machine import Machine
 
 # Rows of fewer vectors are not worth a tail.
@@ -23,7 +26,7 @@ LONG_SUM = 128
 
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     """Inline what can be inlined, then run each remaining block in parallel and vectorised."""
-    _inline(sch)
+    inline_stages(sch)
     for name in block_names(sch):
         block = sch.get_sblock(name)
         if not sch.get_loops(block):
@@ -37,20 +40,10 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
             _schedule_spatial(sch, block, machine)
 
 
-def _inline(sch: s_tir.Schedule) -> None:
-    """Inline every block that is not a reduction and not an output."""
-    results = list(sch.mod["main"].params)
-    for name in block_names(sch):
-        block = sch.get_sblock(name)
-        written = sch.get(block).writes[0].source
-        if not is_reduction(sch, block) and not any(written.same_as(r) for r in results):
-            sch.compute_inline(block)
-
-
 def _schedule_spatial(sch: s_tir.Schedule, block: object, machine: Machine) -> None:
     loops = sch.get_loops(block)
     work = total_work(sch, block)
-    if _is_flat(sch, block):
+    if is_flat(sch, block):
         loops = [sch.fuse(*loops)] if len(loops) > 1 else loops
     # Lanes never cross from one row to the next, where indices and conditions would change.
     *outer, last = loops
@@ -74,19 +67,6 @@ def _with_tail(
     sch.vectorize(lane)
 
 
-def _is_flat(sch: s_tir.Schedule, block: object) -> bool:
-    """Whether every operand has the result's shape and is read where the result is written."""
-    statement = sch.get(block)
-    axes = [axis.var for axis in statement.iter_vars]
-    shape = [int(size) for size in statement.writes[0].source.shape]
-    return all(
-        [int(size) for size in read.source.shape] == shape
-        # A single number has no axis, but a loop all the same.
-        and all(part.min.same_as(axis) for part, axis in zip(read.region, axes, strict=False))
-        for read in statement.reads
-    )
-
-
 def _schedule_reduction(sch: s_tir.Schedule, block: object, machine: Machine) -> None:
     """Parallel over the outputs, in vectors where those are contiguous in what is read."""
     axes = sch.get(block).iter_vars
@@ -95,7 +75,7 @@ def _schedule_reduction(sch: s_tir.Schedule, block: object, machine: Machine) ->
     reduction = [loop for loop, axis in zip(loops, axes, strict=True) if int(axis.iter_type) != 0]
     lanes = _contiguous_lanes(sch, block, machine)
     sch.reorder(*spatial, *reduction)
-    if _is_sum(sch, block) and prod(extent(sch, loop) for loop in reduction) >= LONG_SUM:
+    if is_sum(sch, block) and prod(extent(sch, loop) for loop in reduction) >= LONG_SUM:
         rank = len(spatial)
         partial = _partial_sums(sch, reduction)
         loops = sch.get_loops(partial)
@@ -137,16 +117,6 @@ def _partial_sums(sch: s_tir.Schedule, reduction: list[object]) -> object:
     if wanted > taken:
         outer[-1], _ = sch.split(outer[-1], [None, -(-wanted // taken)])
     return sch.rfactor(sch.fuse(*outer) if len(outer) > 1 else outer[0], 0)
-
-
-def _is_sum(sch: s_tir.Schedule, block: object) -> bool:
-    """Whether a reduction adds floating-point numbers."""
-    body = sch.get(block).body
-    return (
-        isinstance(body, tirx.BufferStore)
-        and isinstance(body.value, tirx.Add)
-        and "float" in str(body.buffer.dtype)
-    )
 
 
 def _contiguous_lanes(sch: s_tir.Schedule, block: object, machine: Machine) -> int:

@@ -9,15 +9,10 @@ from math import gcd
 
 from tvm import s_tir
 
+from edgeconv.compiler.schedules.common import attach_epilogue, extent, total_work, vectorize_unroll
 from edgeconv.compiler.schedules.cpu.accumulate import UNROLL, load_vectors
 from edgeconv.compiler.schedules.cpu.blocking import Tiles, choose_blocking
-from edgeconv.compiler.schedules.cpu.common import (
-    attach_epilogue,
-    extent,
-    parallelise,
-    total_work,
-    vectorize_unroll,
-)
+from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.machine import Machine, largest_divisor, register_tile
 
 ANCHOR = "matmul"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tvm import s_tir
 
-from edgeconv.compiler.schedules.cpu.common import extent, parallelise, total_work
+from edgeconv.compiler.schedules.common import extent, total_work
+from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.machine import Machine, largest_divisor
 
 ANCHOR = "padding"

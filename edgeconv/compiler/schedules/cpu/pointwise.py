@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from tvm import s_tir
 
-from edgeconv.compiler.schedules.cpu.accumulate import accumulate, in_block, tile_blocks
-from edgeconv.compiler.schedules.cpu.blocking import Tiles, choose_blocking
-from edgeconv.compiler.schedules.cpu.common import (
+from edgeconv.compiler.schedules.common import (
     attach_epilogue,
     extent,
     image_in_one_row,
-    parallelise,
     total_work,
     vectorize_unroll,
 )
+from edgeconv.compiler.schedules.cpu.accumulate import accumulate, in_block, tile_blocks
+from edgeconv.compiler.schedules.cpu.blocking import Tiles, choose_blocking
+from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.machine import Machine, register_tile
 
 ANCHOR = "pointwise"

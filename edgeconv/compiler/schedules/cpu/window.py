@@ -11,14 +11,14 @@ from math import prod
 
 from tvm import s_tir
 
-from edgeconv.compiler.schedules.cpu.common import (
+from edgeconv.compiler.schedules.common import (
     attach_epilogue,
     block_names,
     extent,
-    parallelise,
     total_work,
     vectorize_unroll,
 )
+from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, largest_divisor
 
 ANCHOR = "window"

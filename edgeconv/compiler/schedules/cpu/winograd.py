@@ -10,13 +10,13 @@ from __future__ import annotations
 from tvm import s_tir
 
 from edgeconv.compiler.compute.winograd import Tiling
-from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
-from edgeconv.compiler.schedules.cpu.common import (
+from edgeconv.compiler.schedules.common import (
     attach_epilogue,
     block_names,
     extent,
     vectorize_unroll,
 )
+from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
 from edgeconv.compiler.schedules.machine import Machine
 
 ANCHOR = "winograd"

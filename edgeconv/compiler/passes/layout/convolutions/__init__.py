@@ -15,6 +15,7 @@ from edgeconv.compiler.passes.layout.convolutions import (
     depthwise,
     dilated,
     direct,
+    gpu,
     grouped,
     pixel,
     plain,
@@ -23,6 +24,7 @@ from edgeconv.compiler.passes.layout.convolutions import (
 )
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.rewriting import shape_of
+from edgeconv.compiler.schedules.gpu.machine import GpuMachine
 
 # Returns a call that computes the convolution and the result's block, 0 for a plain result; or
 # None where this is not the way. The name is that of the convolution's variable.
@@ -39,6 +41,8 @@ WAYS: tuple[Way, ...] = (
     direct.lower,
     plain.lower,
 )
+
+GPU_WAYS: tuple[Way, ...] = (gpu.deformable, gpu.depthwise, gpu.direct, gpu.grouped)
 
 
 def convolution(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
@@ -80,5 +84,6 @@ def transposed_convolution(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> b
 
 
 def _convolve(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]:
-    ways = (way(forms, name, conv) for way in WAYS)
-    return next(lowered for lowered in ways if lowered is not None)
+    ways = GPU_WAYS if isinstance(forms.machine, GpuMachine) else WAYS
+    lowered = (way(forms, name, conv) for way in ways)
+    return next(call for call in lowered if call is not None)

@@ -58,12 +58,12 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
     block = _block(conv.out_channels, conv.out_channels // conv.groups, forms)
     kernels = conv.weight.reshape(conv.out_channels, -1, taps)
     # The weights of a tile stay in the second-level cache while the pixels of a band pass by.
-    most = forms.machine.l2_bytes // 2 // (kernels[0].size * block * FLOAT_BYTES)
+    most = forms.core.l2_bytes // 2 // (kernels[0].size * block * FLOAT_BYTES)
     counts = tile_counts(-(-conv.out_channels // block) // conv.groups)
     tile = register_tile(
         sampling.pixels,
         [count for count in counts if count <= max(1, most)],
-        forms.machine,
+        forms.core,
         block=block,
         in_block=lanes,
         depth=kernels[0].size,
@@ -71,7 +71,7 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
     tensors = [pixels, constant(pack_conv_weight(kernels, block, tile.blocks)), *operands]
     tiles = -(-sampling.pixels // tile.columns)
     tile_bytes = tile.columns * taps * prod(shape_of(pixels)[2:]) * FLOAT_BYTES
-    tiles = round_up(tiles, band_count(tiles, tile_bytes, forms.machine))
+    tiles = round_up(tiles, band_count(tiles, tile_bytes, forms.core))
     options = {
         "sampling": sampling,
         "groups": conv.groups,
@@ -83,7 +83,7 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
 
 def _block(channels: int, group: int, forms: Forms) -> int:
     """Return the widest block that crosses no group of channels."""
-    block = channel_block(channels, forms.machine)
+    block = channel_block(channels, forms.core)
     return block if group == channels else gcd(group, block)
 
 

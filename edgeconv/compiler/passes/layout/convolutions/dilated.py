@@ -30,7 +30,7 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
     # Each channel of the mosaic is written and read once more, before and after.
     channels = conv.in_channels + conv.out_channels
     copied = 2 * shape_of(data)[0] * channels * prod(plain.size) * FLOAT_BYTES
-    direct = direct_cost(winograd.layer_of(forms, conv, shape_of(data)), forms.machine)
+    direct = direct_cost(winograd.layer_of(forms, conv, shape_of(data)), forms.core)
     chosen = winograd.plan(forms, plain, layer, direct - copied / MEMORY_BYTES_PER_SLOT)
     if chosen is None:
         return None

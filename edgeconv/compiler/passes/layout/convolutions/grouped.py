@@ -18,7 +18,7 @@ from edgeconv.compiler.schedules.machine import channel_block, grouped_columns, 
 
 def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
     """Take groups that no block crosses, neither of the output nor of the input."""
-    block = channel_block(conv.out_channels, forms.machine)
+    block = channel_block(conv.out_channels, forms.core)
     ins, outs = conv.in_channels // conv.groups, conv.out_channels // conv.groups
     if outs >= block or block % outs:
         return None
@@ -26,7 +26,7 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
     if shape_of(data)[-1] % (block // outs * ins):
         return None
     columns = round_up(
-        conv.size[-1], grouped_columns(conv.size[-1], conv.window.kernel[-1], forms.machine)
+        conv.size[-1], grouped_columns(conv.size[-1], conv.window.kernel[-1], forms.core)
     )
     data = padded_input(forms, name, data, conv.window, columns)
     weight = packed_weight(forms, name, conv, partial(pack_conv_weight, block=block, tile=1))

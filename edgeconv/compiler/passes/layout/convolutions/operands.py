@@ -24,11 +24,11 @@ def choose_image_tile(
     forms: Forms, conv: Convolution, data: relax.Expr
 ) -> tuple[int, RegisterTile]:
     """Return the output's block and the register tile for rows of an image."""
-    block = conv.out_block(forms.machine)
+    block = conv.out_block(forms.core)
     tile = image_tile(
         conv.size,
         tile_counts(-(-conv.out_channels // block) // conv.groups),
-        forms.machine,
+        forms.core,
         block=block,
         in_block=shape_of(data)[-1],
         depth=prod(conv.weight_shape[1:]),
@@ -48,11 +48,11 @@ def choose_tile(
         width: columns of the output.
         whole: whether tiles may not reach beyond `width`.
     """
-    block = conv.out_block(forms.machine)
+    block = conv.out_block(forms.core)
     tile = register_tile(
         width,
         tile_counts(-(-conv.out_channels // block) // conv.groups),
-        forms.machine,
+        forms.core,
         block=block,
         in_block=shape_of(data)[-1],
         whole=whole,
@@ -63,7 +63,7 @@ def choose_tile(
 def blocked_input(forms: Forms, conv: Convolution) -> relax.Expr:
     """Return blocked input; few plain channels are read as blocks of one."""
     data = conv.data
-    few = conv.in_channels < forms.machine.lanes and conv.groups == 1
+    few = conv.in_channels < forms.core.lanes and conv.groups == 1
     if data.name in forms.blocked or not few:
         return forms.as_blocked(data)
     plain = forms.plain[data.name]

@@ -13,7 +13,7 @@ from edgeconv.compiler.schedules.machine import round_up
 
 def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
     """Take any convolution."""
-    columns = round_up(conv.size[-1], forms.machine.lanes)
+    columns = round_up(conv.size[-1], forms.core.lanes)
     data = padded_input(forms, name, forms.as_plain(conv.data), conv.window, columns)
     weight = forms.as_plain(conv.weight_expression)
     call = forms.call(

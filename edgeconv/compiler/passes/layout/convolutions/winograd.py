@@ -33,7 +33,7 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
         return None
     data = forms.as_blocked(conv.data)
     layer = layer_of(forms, conv, shape_of(data))
-    chosen = plan(forms, conv, layer, direct_cost(layer, forms.machine))
+    chosen = plan(forms, conv, layer, direct_cost(layer, forms.core))
     return None if chosen is None else (transformed(forms, conv, data, chosen), layer.out_block)
 
 
@@ -42,7 +42,7 @@ def fits(forms: Forms, conv: Convolution) -> bool:
 
     Axes before the last two may have any kernel.
     """
-    machine, per_group = forms.machine, conv.weight_shape[1]
+    machine, per_group = forms.core, conv.weight_shape[1]
     return (
         conv.weight is not None
         and conv.window.kernel[-2:] == (TAPS, TAPS)
@@ -58,14 +58,14 @@ def plan(forms: Forms, conv: Convolution, layer: Layer, budget: float) -> Plan |
     """Return how to compute a convolution that `fits`, in fewer issue slots than `budget`."""
     limit = MAX_AMPLIFICATION / sqrt(1 + TRANSFORM_TERMS / layer.depth)
     sizes = [m for m in POINTS if amplification(conv.constant, m) <= limit]
-    return choose(layer, sizes, forms.machine, budget)
+    return choose(layer, sizes, forms.core, budget)
 
 
 def transformed(forms: Forms, conv: Convolution, data: relax.Expr, chosen: Plan) -> tvm.ir.Call:
     """Return a call that convolves blocked `data` as planned."""
     tiling, tile = chosen
     weight = transform_weight(conv.constant, tiling.m)
-    packed = pack_conv_weight(weight, conv.out_block(forms.machine), tile.blocks)
+    packed = pack_conv_weight(weight, conv.out_block(forms.core), tile.blocks)
     return forms.call(
         conv_winograd,
         [data, constant(packed)],
@@ -79,7 +79,7 @@ def transformed(forms: Forms, conv: Convolution, data: relax.Expr, chosen: Plan)
 def layer_of(forms: Forms, conv: Convolution, blocked: tuple[int, ...]) -> Layer:
     """Return the convolution as the model sees it; `blocked` is the shape of its input."""
     *lead, height, width = conv.size
-    out_block = conv.out_block(forms.machine)
+    out_block = conv.out_block(forms.core)
     return Layer(
         planes=blocked[0] * prod(lead),
         height=height,

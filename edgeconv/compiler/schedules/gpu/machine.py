@@ -1,0 +1,53 @@
+"""What schedule rules need to know of a GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgeconv.compiler.schedules.machine import Machine
+from edgeconv.target import Gpu, Target
+
+
+@dataclass(frozen=True)
+class GpuMachine:
+    """A GPU as the schedules see it.
+
+    Attributes:
+        wave: work-items that run in lockstep.
+        max_workgroup: most work-items of a work-group.
+        local_bytes: fast local memory of a work-group; 0 for none.
+        registers: 32-bit registers that a work-item may use.
+        compute_units: shader cores.
+        cpu: the core that computes what the GPU cannot.
+    """
+
+    wave: int
+    max_workgroup: int
+    local_bytes: int
+    registers: int
+    compute_units: int
+    cpu: Machine
+
+    # Channels of a block, and elements that a work-item reads and writes at once.
+    lanes: ClassVar[int] = 4
+
+    @staticmethod
+    def of(target: Target, gpu: Gpu) -> GpuMachine:
+        """Return the model of `target`'s GPU."""
+        return GpuMachine(
+            wave=gpu.wave,
+            max_workgroup=gpu.max_workgroup,
+            local_bytes=gpu.local_kib * 1024,
+            registers=gpu.registers,
+            compute_units=gpu.compute_units,
+            cpu=Machine.of(target),
+        )
+
+
+AnyMachine = Machine | GpuMachine
+
+
+def machine_of(target: Target) -> AnyMachine:
+    """Return what computes a network on `target`: its GPU, where it has one."""
+    return Machine.of(target) if target.gpu is None else GpuMachine.of(target, target.gpu)
