@@ -131,26 +131,27 @@ static void describe(ec_cl *cl, ec_cl_device *device, const candidate *chosen)
              version, name, device_version, driver, 8 * sizeof(void *));
 }
 
+/* OpenCL 2.0 deprecates the query; where a driver has no answer, all is copied. */
+static bool shares_memory(ec_cl *cl, cl_device_id id)
+{
+    uint64_t shares;
+    return device_number(cl, id, CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof(cl_bool), &shares)
+               == CL_SUCCESS
+           && shares;
+}
+
 static cl_int read_limits(ec_cl *cl, ec_cl_device *device)
 {
-    uint64_t unified, bits;
-    const struct {
-        cl_enum what;
-        size_t bytes;
-        uint64_t *number;
-    } limits[] = {
-        {CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof(cl_bool), &unified},
-        {CL_DEVICE_GLOBAL_MEM_SIZE, sizeof(cl_ulong), &device->memory},
-        {CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof(cl_ulong), &device->largest_block},
-        {CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof(cl_uint), &bits},
-    };
-    cl_int code = CL_SUCCESS;
-    for (size_t i = 0; code == CL_SUCCESS && i < sizeof limits / sizeof *limits; ++i)
-        code = device_number(cl, device->id, limits[i].what, limits[i].bytes, limits[i].number);
-    if (code == CL_SUCCESS) {
-        device->unified = unified != 0;
-        device->alignment = bits < 8 ? 1 : bits / 8;
-    }
+    cl_device_id id = device->id;
+    uint64_t bits = 0;
+    cl_int code =
+        device_number(cl, id, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof(cl_ulong), &device->memory);
+    if (code == CL_SUCCESS)
+        code = device_number(cl, id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof(cl_ulong),
+                             &device->largest_block);
+    if (code == CL_SUCCESS)
+        code = device_number(cl, id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof(cl_uint), &bits);
+    device->alignment = bits < 8 ? 1 : bits / 8;
     return code;
 }
 
@@ -162,6 +163,7 @@ ec_status ec_cl_find_device(ec_cl *cl, ec_cl_device *device, char *error)
     if (status != EC_OK)
         return status;
     device->id = search.best.id;
+    device->unified = shares_memory(cl, device->id);
     describe(cl, device, &search.best);
     cl_int code = read_limits(cl, device);
     return code == CL_SUCCESS ? EC_OK
