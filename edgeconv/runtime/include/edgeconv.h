@@ -21,7 +21,8 @@
  * function of its own, or open each shared library with dlopen and RTLD_LOCAL, since every
  * libmodel.so exports the same names.
  *
- * Memory. Everything is allocated by ec_open and freed by ec_close; a run allocates nothing.
+ * Memory. Everything is allocated by ec_open and freed by ec_close; a run allocates nothing, though
+ * a GPU's driver may.
  * Pointers that this interface returns stay valid until ec_close of their model.
  *
  * Versions. EDGECONV_API_VERSION changes whenever a declaration below changes its meaning or its
