@@ -52,11 +52,13 @@ def _kernels() -> dict[str, bytes]:
     return compile_kernels(HOST_GPU)
 
 
-def linked(plan: Plan, emit: Emit = Emit.BUNDLE, *, source: str = SOURCE) -> dict[str, bytes]:
+def linked(
+    plan: Plan, emit: Emit = Emit.BUNDLE, *, model: str = "net", source: str = SOURCE
+) -> dict[str, bytes]:
     """The linked entries of a plan, for this machine and its OpenCL driver."""
     return link(
         plan,
-        model="net",
+        model=model,
         target=HOST_GPU,
         kernels=_kernels(),
         weights_sha256=WEIGHTS_SHA256,

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Collection
 from pathlib import Path
 
+import c_programs
 import numpy as np
 import pytest
 from c_programs import KERNELS, SANITIZED, gcc, inputs, outputs, run, write_folder
@@ -121,6 +122,47 @@ def test_the_cache_is_in_the_users_own_folder(
         assert result.returncode == 0, result.stderr
         (kept,) = cache.iterdir()
         assert kept.suffix == ".clbin"
+
+
+@pytest.mark.parametrize("first", ["gpu", "cpu"])
+def test_static_libraries_of_a_gpu_and_a_cpu(first: str, tmp_path: Path) -> None:
+    app = tmp_path / "app.c"
+    app.write_text("""
+        #include <stdio.h>
+        #include "edgeconv.h"
+        const ec_program *edgeconv_program_gpu(void), *edgeconv_program_cpu(void);
+        static void run(const ec_program *program, const char *folder) {
+            ec_model *model;
+            ec_status status = ec_open(program, folder, NULL, &model);
+            if (status == EC_OK)
+                status = ec_run(model);
+            puts(status == EC_OK ? ec_device(model) : ec_last_error(model));
+            ec_close(model);
+        }
+        int main(int argc, char **argv) {
+            run(edgeconv_program_cpu(), argv[argc - 1]);
+            run(edgeconv_program_gpu(), argv[argc - 1]);
+        }
+    """)
+    entries = {
+        "gpu": linked(plan(), Emit.STATIC, model="gpu"),
+        "cpu": c_programs.linked("host", Emit.STATIC, model="cpu"),
+    }
+    libraries = [
+        write_folder(tmp_path / name, entries[name]) / "libmodel.a"
+        for name in sorted(entries, key=lambda name: name != first)
+    ]
+    gcc(app, *libraries, "-o", tmp_path / "app", "-lm", "-ldl", "-pthread")
+
+    result = run([tmp_path / "app", tmp_path / "gpu"])
+
+    assert result.returncode == 0, result.stderr
+    expected = (
+        "Portable Computing Language" if first == "gpu" else "put that of a GPU's model first"
+    )
+    on_cpu, on_gpu = result.stdout.splitlines()
+    assert on_cpu == ""
+    assert expected in on_gpu
 
 
 def test_a_build_failure_shows_the_compilers_message(folder: Path, tmp_path: Path) -> None:

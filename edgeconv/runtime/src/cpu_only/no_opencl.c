@@ -5,8 +5,9 @@ ec_status ec_opencl_open(ec_model *model, const char *path, char *error)
 {
     (void)path;
     return ec_fail(error, EC_ERROR_VERSION,
-                   "\"%s\" has steps in OpenCL, which this runtime was built without; compile the "
-                   "model for a target with a GPU", model->program->model);
+                   "\"%s\" has steps in OpenCL, which this runtime was built without; where an "
+                   "app links several libmodel.a, put that of a GPU's model first",
+                   model->program->model);
 }
 
 void ec_opencl_close(ec_opencl *opencl)
