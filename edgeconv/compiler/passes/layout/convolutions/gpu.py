@@ -45,7 +45,8 @@ def direct(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int
     if conv.groups > 1 and conv.out_channels // conv.groups % BLOCK:
         return None
     data = _input(forms, conv)
-    weight = packed_weight(forms, name, conv, partial(pack_conv_weight, block=BLOCK, tile=1))
+    pack = partial(pack_conv_weight, block=BLOCK, tile=1, in_block=shape_of(data)[-1])
+    weight = packed_weight(forms, name, conv, pack)
     call = forms.call(
         conv_blocked,
         [data, weight],
