@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -59,6 +60,13 @@ def compile_model(model: onnx.ModelProto, inputs: Arrays, target: str = "host") 
     """Compile with a shared library on this machine, a runner elsewhere."""
     emit = Emit.LIB if target == "host" else Emit.EXE
     return compile_exported(exported(model, inputs), load_target(target), emit=emit)
+
+
+def compile_for_gpu(model: onnx.ModelProto, inputs: Arrays, target: str) -> Artifact:
+    """Compile kernels for the GPU of `target`, without a program; a twin runs them."""
+    android = load_target("android-opencl")
+    gpu = replace(android, gpu=load_target(target).gpu)
+    return compile_exported(exported(model, inputs), gpu, emit=Emit.BUNDLE)
 
 
 def run_model(model: onnx.ModelProto, inputs: Arrays) -> Arrays:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from onnx_graphs import assert_close, compile_model, exported
+from onnx_graphs import assert_close, compile_for_gpu, exported
 from test_operators import CASES, build
 
 from edgeconv.devices import open_session
@@ -17,7 +17,7 @@ SEQUENTIAL = {"ScatterElements", "ScatterND", "MaxUnpool", "GRU", "LSTM", "RNN"}
 def test_operators_equal_onnxruntime_on_a_gpu(opset: int) -> None:
     cases = [case for case in CASES if case.opset == opset]
     model, inputs = build(*cases)
-    artifact = compile_model(model, inputs, "mali-g610")
+    artifact = compile_for_gpu(model, inputs, "mali-g610")
     got = open_session(artifact, "opencl").run(inputs)
     want = exported(model, inputs).golden[0].outputs
     for number, case in enumerate(cases):

@@ -24,7 +24,7 @@ def artifact(model: str, target: str) -> Artifact:
     return edgeconv.compile(model, target=target)
 
 
-@pytest.mark.parametrize("target", ["host", "rasp4", "rasp2"])
+@pytest.mark.parametrize("target", ["host", "rasp4", "rasp2", "mali-g610"])
 @pytest.mark.parametrize("model", TINY)
 def test_tiny_network_equals_pytorch(model: str, target: str) -> None:
     report = artifact(model, target).verify()

@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 import tvm
-import tvm_ffi
 from tvm import tirx
 from tvm.sym.analyzer import Analyzer
 
-from edgeconv.compiler.schedules.common import uses
+from edgeconv.compiler.schedules.common import replaced, uses
 from edgeconv.compiler.schedules.gpu.refusal import GpuRefusalError
 from edgeconv.plan import NDRange
 
@@ -332,7 +331,7 @@ class _Writer:
 
     def _at_lane(self, node: Any, lane: _Lane, i: int) -> Any:
         number = tirx.IntImm(str(lane.var.ty.dtype), i)
-        return self.analyzer.simplify(_replaced(node, lane.var, number))
+        return self.analyzer.simplify(replaced(node, lane.var, number))
 
     def _contiguous(self, index: Any) -> Any:
         """Return the index of the first lane where the others follow it in memory, else None."""
@@ -569,12 +568,6 @@ class _Writer:
         if name not in _BUILTINS and name not in _RENAMED:
             raise GpuRefusalError(f"OpenCL C has no function {name!r}")
         return f"{_RENAMED.get(name, name)}({', '.join(map(visit, arguments))})"
-
-
-def _replaced(node: Any, var: tirx.Var, value: Any) -> Any:
-    return tvm_ffi.structural_map(
-        node, (tirx.Var, lambda other: value if other.same_as(var) else other)
-    )
 
 
 _STATEMENTS: dict[type, Callable[[_Writer, Any], None]] = {

@@ -10,7 +10,7 @@ from tvm import te, tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
-from edgeconv.compiler.compute.reduce import greatest, limits
+from edgeconv.compiler.compute.reduce import limits
 
 
 def softmax(*tensors: te.Tensor, lanes: int, parallel: bool) -> te.Tensor:
@@ -64,9 +64,7 @@ def softmax_stages(*tensors: te.Tensor) -> te.Tensor:
         return value + (outer(row, element // length) + inner(row, element % length))
 
     k = te.reduce_axis((0, elements), name="k")
-    peak = te.compute(
-        (rows, columns), lambda row, c: greatest(logit(row, k, c), axis=k), name="peak"
-    )
+    peak = te.compute((rows, columns), lambda row, c: te.max(logit(row, k, c), axis=k), name="peak")
 
     def exponential(row: Any, element: Any, column: Any) -> Any:
         return tirx.exp(logit(row, element, column) - peak(row, column))

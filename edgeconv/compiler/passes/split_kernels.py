@@ -97,7 +97,10 @@ def _split(function: tirx.PrimFunc) -> _Split:
         return function, []
     sch = s_tir.Schedule(module)
     nests = _nests(sch)
-    if len(nests) == 1 or any(nest.block.name_hint in GPU_RULES for nest in nests):
+    params = list(sch.mod["main"].params)
+    results = [buffer for nest in nests for buffer in nest.outputs if _among(buffer, params)]
+    ruled = len(results) == 1 and any(nest.block.name_hint in GPU_RULES for nest in nests)
+    if len(nests) == 1 or ruled:
         return function, []
     inline_stages(sch)
     nests = _nests(sch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import tvm
 import tvm_ffi
@@ -141,3 +142,10 @@ def uses(expression: object, var: tirx.Var) -> bool:
 
     tvm_ffi.structural_walk(expression, (tirx.Var, visit))
     return found
+
+
+def replaced(expression: Any, var: tirx.Var, value: Any) -> Any:
+    """Return an expression with `value` in place of `var`."""
+    return tvm_ffi.structural_map(
+        expression, (tirx.Var, lambda other: value if other.same_as(var) else other)
+    )

@@ -28,7 +28,11 @@ from edgeconv.compiler.schedules.cpu import (
     winograd,
 )
 from edgeconv.compiler.schedules.frames import lay_in_frames
+from edgeconv.compiler.schedules.gpu import conv as gpu_conv
 from edgeconv.compiler.schedules.gpu import generic as gpu_generic
+from edgeconv.compiler.schedules.gpu import pointwise as gpu_pointwise
+from edgeconv.compiler.schedules.gpu import rows as gpu_rows
+from edgeconv.compiler.schedules.gpu import window as gpu_window
 from edgeconv.compiler.schedules.gpu.machine import AnyMachine, GpuMachine
 from edgeconv.compiler.schedules.gpu.refusal import GpuRefusalError
 from edgeconv.compiler.schedules.machine import Machine
@@ -50,7 +54,12 @@ RULES: dict[str, Rule] = {
 }
 
 
-GPU_RULES: dict[str, GpuRule] = {}
+GPU_RULES: dict[str, GpuRule] = {
+    gpu_conv.ANCHOR: gpu_conv.schedule,
+    gpu_pointwise.ANCHOR: gpu_pointwise.schedule,
+    gpu_window.ANCHOR: gpu_window.schedule,
+    **dict.fromkeys(gpu_rows.ANCHORS, gpu_rows.schedule),
+}
 
 
 def apply_rule(function: tvm.tirx.PrimFunc, machine: AnyMachine) -> tvm.IRModule:

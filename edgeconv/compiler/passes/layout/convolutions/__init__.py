@@ -42,7 +42,13 @@ WAYS: tuple[Way, ...] = (
     plain.lower,
 )
 
-GPU_WAYS: tuple[Way, ...] = (gpu.deformable, gpu.depthwise, gpu.direct, gpu.grouped)
+GPU_WAYS: tuple[Way, ...] = (
+    gpu.deformable,
+    gpu.depthwise,
+    gpu.pointwise,
+    gpu.direct,
+    gpu.grouped,
+)
 
 
 def convolution(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from math import prod
 
 import tvm
 from tvm import relax
@@ -11,13 +13,16 @@ from edgeconv.compiler.compute.conv import (
     conv_blocked,
     conv_grouped_lanes,
     depthwise_blocked,
+    pointwise_blocked,
 )
 from edgeconv.compiler.passes.conv_call import Convolution
 from edgeconv.compiler.passes.layout.convolutions.weights import packed_weight
 from edgeconv.compiler.passes.layout.forms import Forms
-from edgeconv.compiler.passes.packing import pack_conv_weight, pack_depthwise_weight
+from edgeconv.compiler.passes.packing import Array, pack_conv_weight, pack_depthwise_weight
 from edgeconv.compiler.passes.rewriting import shape_of, substitute
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine
+from edgeconv.compiler.schedules.gpu.tiles import Tile, block_counts, choose_tile
+from edgeconv.compiler.schedules.machine import round_up
 
 BLOCK = GpuMachine.lanes
 
@@ -40,22 +45,62 @@ def depthwise(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, 
     return forms.call(depthwise_blocked, [data, weight], conv.window), BLOCK
 
 
+def pointwise(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
+    """Take 1x1 convolutions: all pixels in one row."""
+    if not conv.is_pointwise:
+        return None
+    data = _input(forms, conv)
+    batch, blocks, *size, in_block = shape_of(data)
+    row = forms.builder.emit(relax.op.reshape(data, (batch, blocks, prod(size), in_block)))
+    tile = _tile(forms, conv, batch, (prod(size),), whole=True)
+
+    def pack(weight: Array) -> Array:
+        return pack_conv_weight(weight.reshape(weight.shape[:2]), BLOCK, tile.blocks)
+
+    weight = packed_weight(forms, name, conv, pack)
+    return forms.call(pointwise_blocked, [row, weight], conv.size), BLOCK
+
+
 def direct(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
     """Take groups that consist of whole blocks."""
     if conv.groups > 1 and conv.out_channels // conv.groups % BLOCK:
         return None
-    data = _input(forms, conv)
-    pack = partial(pack_conv_weight, block=BLOCK, tile=1, in_block=shape_of(data)[-1])
-    weight = packed_weight(forms, name, conv, pack)
+    data, window = _input(forms, conv), conv.window
+    reach = window.dilation[-1] * (window.kernel[-1] - 1) + 1, window.stride[-1]
+    tile = _tile(forms, conv, shape_of(data)[0], conv.size, reach=reach)
+    columns = round_up(conv.size[-1], tile.columns)
+    beyond = (columns - conv.size[-1]) * window.stride[-1]
+    after = (*window.pad_after[:-1], window.pad_after[-1] + beyond)
+    weight = packed_weight(
+        forms, name, conv, partial(pack_conv_weight, block=BLOCK, tile=tile.blocks)
+    )
     call = forms.call(
         conv_blocked,
         [data, weight],
-        conv.window,
+        replace(window, pad_after=after),
         groups=conv.groups,
         size=conv.size,
+        columns=columns,
         pads=True,
     )
     return call, BLOCK
+
+
+def _tile(
+    forms: Forms,
+    conv: Convolution,
+    batch: int,
+    size: tuple[int, ...],
+    *,
+    reach: tuple[int, int] = (1, 1),
+    whole: bool = False,
+) -> Tile:
+    machine = forms.machine
+    assert isinstance(machine, GpuMachine)
+    blocks = -(-conv.out_channels // BLOCK)
+    others = batch * blocks * prod(size[:-1])
+    counts = block_counts(blocks // conv.groups)
+    return choose_tile(size[-1], others, counts, machine, reach=reach, whole=whole)
 
 
 def grouped(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:

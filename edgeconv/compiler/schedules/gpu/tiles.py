@@ -1,0 +1,80 @@
+"""How many results a work-item computes: the more, the fewer loads each takes.
+
+A step of the reduction loads a vector of channels for every column, and a vector of weights for
+every one of those channels and every block of results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edgeconv.compiler.schedules.gpu.machine import GpuMachine
+from edgeconv.compiler.schedules.machine import round_up
+
+# So many work-items keep a compute unit busy.
+BUSY = 256
+# A load, in multiply-accumulates of vectors.
+LOAD_COST = 1.0
+MAX_COLUMNS = 8
+MAX_BLOCKS = 4
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Output `columns` by `blocks` of channels, which one work-item computes."""
+
+    columns: int
+    blocks: int
+
+
+def block_counts(blocks: int) -> list[int]:
+    """Return the numbers of blocks that a tile can have, of `blocks` in a row."""
+    return [count for count in range(1, MAX_BLOCKS + 1) if blocks % count == 0]
+
+
+def choose_tile(
+    width: int,
+    others: int,
+    counts: Iterable[int],
+    machine: GpuMachine,
+    *,
+    reach: tuple[int, int] = (1, 1),
+    whole: bool = False,
+) -> Tile:
+    """Choose the tile for rows of `width` columns.
+
+    Args:
+        width: columns of a row.
+        others: rows and blocks of channels that the output has, and images of a batch.
+        counts: numbers of blocks that a tile may have.
+        machine: for which GPU.
+        reach: input columns of one output column, and how many more each further one takes.
+        whole: whether tiles may not reach beyond `width`.
+    """
+
+    def cost(tile: Tile) -> tuple[float, int, int]:
+        across = -(-width // tile.columns)
+        work = tile.columns * tile.blocks * machine.lanes
+        loads = tile.columns + tile.blocks * machine.lanes
+        items = across * others / tile.blocks
+        # A GPU that is half empty takes half as long for the half of the work.
+        filled = min(1.0, items / (BUSY * machine.compute_units))
+        useful = width / (across * tile.columns)
+        slots = (1 + LOAD_COST * loads / work) / (useful * max(filled, 1e-9))
+        return round(slots, 9), -tile.blocks, tile.columns
+
+    tiles = [
+        Tile(columns, blocks)
+        for blocks in counts
+        for columns in range(1, min(width, MAX_COLUMNS) + 1)
+        if not (whole and width % columns) and _fits(columns, blocks, reach, machine)
+    ]
+    return min(tiles or [Tile(1, 1)], key=cost)
+
+
+def _fits(columns: int, blocks: int, reach: tuple[int, int], machine: GpuMachine) -> bool:
+    """Whether sums, a row of inputs and the weights of one channel stay in registers."""
+    inputs = min(reach[0] + (columns - 1) * reach[1], 2 * MAX_COLUMNS)
+    vectors = columns * blocks + inputs + blocks
+    return columns * blocks == 1 or vectors * machine.lanes + 8 <= round_up(machine.registers, 32)
