@@ -222,7 +222,8 @@ static void test_machines_that_do_not_fit(void)
     refuse(a, "begins at byte 3072, while Paper GPU (Imitation, driver 7) wants multiples of 2048");
     reset(true);
     imitation->work_group = 32;
-    refuse(a, "step 0 (add_0) needs work-groups of 64, while Paper GPU (Imitation, driver 7) gives");
+    refuse(a, "step 0 (add_0) needs work-groups of 64, while Paper GPU (Imitation, driver 7) gives "
+              "its kernel 32");
     reset(true);
     imitation->build_log = "warning: old\nkernel.cl:3: error: no such type\n1 error\n";
     refuse(a, "does not build the kernels: CL_BUILD_PROGRAM_FAILURE (-11)\nkernel.cl:3: error: no");
@@ -282,7 +283,8 @@ static void test_a_kernel_that_fails(void)
         ec_model *model = open_model(edgeconv_program_a(), folder, 1);
         imitation->fail_launch = launch;
         CHECK(ec_run(model) == EC_ERROR_STEP);
-        static const char *const texts[] = {"step 0 (add_0)", "step 1 (scale_1)", "step 2 (relu_2)"};
+        static const char *const texts[] = {"step 0 (add_0)", "step 1 (scale_1)",
+                                            "step 2 (relu_2)"};
         CHECK(strstr(ec_last_error(model), texts[launch - 1]));
         CHECK(strstr(ec_last_error(model), " failed: CL_OUT_OF_RESOURCES (-5)"));
         run_bound(model, 1, 0);

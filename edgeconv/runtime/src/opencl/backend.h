@@ -7,11 +7,7 @@
 #include "../model.h"
 #include "api.h"
 
-enum {
-    EC_CL_TEXT_BYTES = 800,
-    EC_CL_IDENTITY_BYTES = 1536,
-    EC_CL_TENSORS = 2 /* the blocks of inputs and then outputs follow those of arena and weights */
-};
+enum { EC_CL_TEXT_BYTES = 800, EC_CL_IDENTITY_BYTES = 1536 };
 
 typedef struct ec_cl_device {
     cl_device_id id;
@@ -30,6 +26,9 @@ typedef struct ec_cl_block {
     void *own;   /* an input or output where host and device share it: its address; else NULL */
     bool mapped; /* at `own` */
 } ec_cl_block;
+
+/* Where blocks stand in their table; those of the inputs and then of the outputs come last. */
+enum { EC_CL_ARENA, EC_CL_WEIGHTS, EC_CL_TENSORS };
 
 /* A piece of a block, mapped for the host. */
 typedef struct ec_cl_view {

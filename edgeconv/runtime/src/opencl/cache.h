@@ -16,15 +16,15 @@ typedef struct ec_cl_cache {
 } ec_cl_cache;
 
 /*
- * Finds the place of a program's binary for a device: in $EDGECONV_OPENCL_CACHE (none where that is
- * empty), else on Android beside the artifact at `path`, elsewhere in the user's cache folder. PoCL,
- * which has a cache of its own and builds each kernel once more when it is asked for the binary,
- * has a place in the first only.
+ * Finds the place of a program's binary for a device: in $EDGECONV_OPENCL_CACHE (none where that
+ * is empty), else on Android beside the artifact at `path`, elsewhere in the user's cache folder.
+ * PoCL, which has a cache of its own and builds each kernel once more when it is asked for the
+ * binary, has a place in the first only.
  */
 void ec_cl_cache_find(ec_cl_cache *cache, const ec_program *program, const ec_cl_device *device,
                       const char *path);
 
-/* The binary, to be freed; NULL where there is none, or a file that is torn or another program's. */
+/* The binary, to be freed; NULL without a file, or where that is torn or another program's. */
 unsigned char *ec_cl_cache_read(const ec_cl_cache *cache, size_t *bytes);
 
 /* Keeps a binary. Where that fails, it is built again the next time. */

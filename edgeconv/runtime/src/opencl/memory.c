@@ -5,19 +5,17 @@
 
 #include "backend.h"
 
-enum { ARENA, WEIGHTS, TENSORS = EC_CL_TENSORS };
-
 ec_cl_block *ec_cl_block_of(ec_opencl *opencl, const ec_program *program, const ec_buffer *buffer)
 {
     switch (buffer->space) {
     case EC_ARENA:
-        return &opencl->blocks[ARENA];
+        return &opencl->blocks[EC_CL_ARENA];
     case EC_WEIGHTS:
-        return &opencl->blocks[WEIGHTS];
+        return &opencl->blocks[EC_CL_WEIGHTS];
     case EC_INPUT:
-        return &opencl->blocks[TENSORS + buffer->index];
+        return &opencl->blocks[EC_CL_TENSORS + buffer->index];
     default:
-        return &opencl->blocks[TENSORS + program->input_count + buffer->index];
+        return &opencl->blocks[EC_CL_TENSORS + program->input_count + buffer->index];
     }
 }
 
@@ -56,9 +54,9 @@ static ec_status create_block(ec_opencl *opencl, ec_cl_block *block, void *conte
 static ec_status create_blocks(ec_opencl *opencl, ec_model *model, char *error)
 {
     const ec_program *program = model->program;
-    ec_cl_block *tensors = opencl->blocks + TENSORS;
-    opencl->blocks[ARENA].bytes = program->arena_bytes;
-    opencl->blocks[WEIGHTS].bytes = program->weights_bytes;
+    ec_cl_block *tensors = opencl->blocks + EC_CL_TENSORS;
+    opencl->blocks[EC_CL_ARENA].bytes = program->arena_bytes;
+    opencl->blocks[EC_CL_WEIGHTS].bytes = program->weights_bytes;
     for (uint32_t i = 0; i < program->input_count; ++i)
         tensors[i].bytes = program->inputs[i].bytes;
     for (uint32_t i = 0; i < program->output_count; ++i)
@@ -67,7 +65,7 @@ static ec_status create_blocks(ec_opencl *opencl, ec_model *model, char *error)
     for (uint32_t i = 0; status == EC_OK && i < opencl->block_count; ++i)
         if (opencl->blocks[i].bytes > 0) /* OpenCL has no empty buffer */
             status = create_block(opencl, &opencl->blocks[i],
-                                  i == WEIGHTS ? model->weights.data : NULL, error);
+                                  i == EC_CL_WEIGHTS ? model->weights.data : NULL, error);
     return status;
 }
 
@@ -133,7 +131,7 @@ static cl_int share_block(ec_opencl *opencl, ec_cl_block *block)
 
 static ec_status share_tensors(ec_opencl *opencl, ec_model *model, char *error)
 {
-    for (uint32_t i = TENSORS; i < opencl->block_count; ++i) {
+    for (uint32_t i = EC_CL_TENSORS; i < opencl->block_count; ++i) {
         ec_cl_block *block = &opencl->blocks[i];
         if (block->bytes == 0)
             continue;
@@ -142,7 +140,7 @@ static ec_status share_tensors(ec_opencl *opencl, ec_model *model, char *error)
             return ec_cl_fail(error, EC_ERROR_DEVICE, code, "%s maps no memory for the host",
                               opencl->device.text);
         if (block->own)
-            model->own_inputs[i - TENSORS] = model->inputs[i - TENSORS] = block->own;
+            model->own_inputs[i - EC_CL_TENSORS] = model->inputs[i - EC_CL_TENSORS] = block->own;
     }
     return EC_OK;
 }
@@ -150,7 +148,7 @@ static ec_status share_tensors(ec_opencl *opencl, ec_model *model, char *error)
 ec_status ec_cl_reserve(ec_opencl *opencl, ec_model *model, char *error)
 {
     const ec_program *program = model->program;
-    opencl->block_count = TENSORS + program->input_count + program->output_count;
+    opencl->block_count = EC_CL_TENSORS + program->input_count + program->output_count;
     opencl->blocks = calloc(opencl->block_count, sizeof *opencl->blocks);
     opencl->buffer_count = program->buffer_count;
     opencl->buffers = calloc(program->buffer_count + (size_t)1, sizeof *opencl->buffers);
