@@ -18,7 +18,7 @@ check: setup  ## Style, types and C warnings
 	@scripts/check.sh
 
 test: check  ## All checks, then all tests
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest --numprocesses auto --dist loadfile
 
 fuzz: setup  ## COUNT random layers on TARGET, FILES damaged files of each kind (SEED=N repeats a run)
 	@$(fuzz) layers --count $(COUNT) --target $(TARGET) $(if $(SEED),--seed $(SEED))

@@ -1,14 +1,16 @@
 """The network of `c_programs` with steps in OpenCL."""
 
+import atexit
 import os
 import shutil
+import tempfile
 from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import c_programs
-from c_programs import KERNELS, WEIGHTS_SHA256, compile_kernels
+from c_programs import KERNELS, WEIGHTS_SHA256, compile_kernels, gcc
 
 from edgeconv.compiler.link import Emit, link
 from edgeconv.compiler.link.program_c import program_source
@@ -88,21 +90,35 @@ def runtime_sources() -> list[Path]:
     return [*source.glob("*.c"), *source.glob("opencl/*.c"), *KERNELS.glob("*.c")]
 
 
+@cache
+def _oclgrind_library() -> Path:
+    """oclgrind's OpenCL library, with `runtime/separate_buffers.c` before it."""
+    command = shutil.which("oclgrind")
+    assert command, "oclgrind is not installed; scripts/setup.sh does it"
+    folder = Path(tempfile.mkdtemp(prefix="edgeconv-oclgrind-"))
+    atexit.register(shutil.rmtree, folder)
+    own = Path(command).resolve().parents[1] / "lib/oclgrind/liboclgrind-rt.so"
+    (folder / "libOpenCL.so").symlink_to(own)  # the name that it calls itself
+    library = folder / "libseparate.so"
+    source = KERNELS.parent / "separate_buffers.c"
+    linking = (f"-L{folder}", "-Wl,--no-as-needed", "-lOpenCL", f"-Wl,-rpath,{folder}", "-ldl")
+    gcc("-shared", "-fPIC", source, "-o", library, *linking)
+    return library
+
+
 def oclgrind() -> dict[str, str]:
     """The environment in which programs run their kernels in oclgrind, with all of its checks.
 
-    It writes what it finds into the program's output. Not through its command, which puts its
-    library before all others: the loader of drivers would call that, and it the loader. It knows
-    the bounds of each input and output, but those of the arena and the weights only as a whole.
+    It writes what it finds into the program's output: accesses outside of a tensor, reads of what
+    nothing has written, races. All steps must be in OpenCL, and no observer set. Not through
+    oclgrind's own command, which puts its library before all others: the loader of drivers would
+    call that, and it the loader.
     """
-    command = shutil.which("oclgrind")
-    assert command, "oclgrind is not installed; scripts/setup.sh does it"
-    library = Path(command).resolve().parents[1] / "lib/oclgrind/liboclgrind-rt.so"
     checks = ("CHECK_API", "DATA_RACES", "UNINITIALIZED")
     # Optimised code has an instruction (freeze) that its interpreter lacks.
     return {
         **os.environ,
-        "EDGECONV_OPENCL": str(library),
+        "EDGECONV_OPENCL": str(_oclgrind_library()),
         "EDGECONV_OPENCL_CACHE": "",
         "OCLGRIND_BUILD_OPTIONS": "-cl-opt-disable",
         **{f"OCLGRIND_{check}": "1" for check in checks},

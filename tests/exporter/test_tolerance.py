@@ -36,6 +36,8 @@ def graph(
         ("ConvTranspose", [(1, 6, 9, 9), (6, 2, 3, 4)], {"group": 2}, 3 * 3 * 4),
         ("Gemm", [(2, 7), (7, 3)], {}, 7),
         ("Gemm", [(7, 2), (7, 3)], {"transA": 1}, 7),
+        ("Gemm", [(2, 7), (7, 3), (3,)], {}, 7 + 4),
+        ("Conv", [(1, 6, 9, 9), (4, 6, 3, 5), (4,)], {}, 6 * 3 * 5 + 4),
         ("MatMul", [(5, 2, 7), (5, 7, 3)], {}, 7),
         ("AveragePool", [(1, 6, 9, 9)], {"kernel_shape": [2, 3]}, 6),
         ("GlobalAveragePool", [(1, 6, 9, 8)], {}, 72),
@@ -107,6 +109,20 @@ def test_single_precision_stays_within_the_bound(
     )
     got = reference_values(model, {"x": x, "w": w}, ["y"])["y"]
     assert relative_error(got, x.astype(np.float64) @ w.astype(np.float64)) <= tolerance(model)["y"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(length=st.integers(1, 12), seed=st.integers(0, 10_000))
+def test_a_folded_normalisation_stays_within_the_bound(length: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, w, mean, scale, shift = (
+        rng.standard_normal(s).astype(np.float32) for s in ((18, length), (length, 8), 8, 8, 8)
+    )
+    shapes = {"x": x.shape, "w": w.shape, "b": shift.shape}
+    model = graph([helper.make_node("Gemm", ["x", "w", "b"], ["y"])], shapes, "y")
+    folded = {"x": x, "w": w * scale, "b": shift - mean * scale}
+    got = reference_values(model, folded, ["y"])["y"]
+    assert relative_error(got, (x @ w - mean) * scale + shift) <= tolerance(model)["y"]
 
 
 def test_a_dropped_term_is_outside_the_bound() -> None:

@@ -199,16 +199,18 @@ def test_kernels_without_a_fault_under_oclgrind(folder: Path) -> None:
 
 
 FAULTS = {
-    "i < COUNT": ("i < COUNT + 1", "Invalid write"),
-    "barrier(CLK_LOCAL_MEM_FENCE);": (";", "data race"),
-    "int positive = 0;": ("int positive;", "Uninitialized value"),
+    "output": ("i < COUNT; i += 64", "i <= COUNT; i += 64", "Invalid write"),
+    "arena": ("if (i < COUNT)\n        sum", "if (i <= COUNT)\n        sum", "Invalid write"),
+    "weights": ("scale[i % COLUMNS]", "scale[i % COLUMNS + 1]", "Invalid read"),
+    "race": ("barrier(CLK_LOCAL_MEM_FENCE);", ";", "data race"),
+    "uninitialized": ("int positive = 0;", "int positive;", "Uninitialized value"),
 }
 
 
-@pytest.mark.parametrize("right", FAULTS)
-def test_what_oclgrind_finds(right: str, tmp_path: Path) -> None:
-    wrong, message = FAULTS[right]
-    assert right in SOURCE
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_oclgrind_finds(fault: str, tmp_path: Path) -> None:
+    right, wrong, message = FAULTS[fault]
+    assert SOURCE.count(right) == 1
     folder = write_folder(tmp_path, linked(plan(), Emit.EXE, source=SOURCE.replace(right, wrong)))
     result = run([folder / "runner", "--self-test"], env=oclgrind())
     assert message in result.stdout + result.stderr

@@ -20,6 +20,7 @@ from tvm.tirx import transform as tirx_transform
 from edgeconv.compiler.codegen.extrema import propagate_nan
 from edgeconv.compiler.codegen.functions import inline_functions
 from edgeconv.compiler.codegen.kernel import Kernel
+from edgeconv.compiler.codegen.neon import multiply_tiles
 from edgeconv.compiler.codegen.prefetch import prefetch_streams
 from edgeconv.compiler.codegen.shuffles import shuffle_loads
 from edgeconv.compiler.schedules.machine import MAX_ACCUMULATOR_BYTES, round_up
@@ -46,7 +47,7 @@ def llvm_target(llvm: Llvm) -> tvm.target.Target:
     return target.with_host(target)
 
 
-def _lowering() -> ir_transform.Sequential:
+def _flattening() -> ir_transform.Sequential:
     return ir_transform.Sequential(
         [
             s_tir_transform.CanonicalizeLoop(),
@@ -60,6 +61,13 @@ def _lowering() -> ir_transform.Sequential:
             tirx_transform.FlattenBuffer(),
             tirx_transform.NarrowDataType(32),
             s_tir_transform.LoopPartition(),
+        ]
+    )
+
+
+def _unrolling() -> ir_transform.Sequential:
+    return ir_transform.Sequential(
+        [
             tirx_transform.VectorizeLoop(True),
             tirx_transform.StorageRewrite(),
             s_tir_transform.HoistIfThenElse(),
@@ -78,6 +86,12 @@ def _on_cpu(statement: Any) -> Any:
     anywhere = tvm.ir.StringImm("default")
     statement = tirx.AttrStmt(anywhere, "device_id", tirx.IntImm("int32", 0), statement)
     return tirx.AttrStmt(anywhere, "device_type", tirx.IntImm("int32", 1), statement)
+
+
+def _with_functions(assembly: str, statement: Any) -> Any:
+    """Let `statement` call functions that are given as LLVM IR."""
+    code = tvm.ir.StringImm(assembly)
+    return tirx.AttrStmt(tvm.ir.StringImm("default"), "pragma_import_llvm", code, statement)
 
 
 def _with_bare_pointers(function: tirx.PrimFunc) -> tirx.PrimFunc:
@@ -156,11 +170,14 @@ def compile_kernel(scheduled: tvm.IRModule, symbol: str, llvm: Llvm, *, listing:
     target = llvm_target(llvm)
     function = scheduled["main"].with_attr("global_symbol", symbol).with_attr("target", target)
     function = function.with_attr("tirx.noalias", True)
-    module = _lowering()(tvm.IRModule({symbol: inline_functions(function)}))
+    module = _flattening()(tvm.IRModule({symbol: inline_functions(function)}))
+    function, tiles = multiply_tiles(module[symbol])
+    module = _unrolling()(tvm.IRModule({symbol: function}))
     function = shuffle_loads(propagate_nan(module[symbol], llvm.triple))
     function = prefetch_streams(function)
     allocations = _Allocations()
-    function = function.with_body(_on_cpu(allocations.place(function.body)))
+    body = _on_cpu(allocations.place(function.body))
+    function = function.with_body(_with_functions(tiles, body) if tiles else body)
     # Before the return is appended: workspace is freed at the end of the body.
     function = tirx_transform.LowerTVMBuiltin()(tvm.IRModule({symbol: function}))[symbol]
     module = tvm.IRModule({symbol: _with_bare_pointers(function)})

@@ -30,7 +30,8 @@ def conv_blocked(
 
     Args:
         data: (N, ceil(IC/ib), *padded spatial, ib).
-        weight: (ceil(OC/ob) / tile, *kernel, IC/groups, tile, ob), for tiles of that many blocks.
+        weight: (ceil(OC/ob) / tile, *kernel, IC/groups, tile, ob), for tiles of that many blocks;
+            where ib is 1, (ceil(OC/ob) / tile, IC, *kernel, tile, ob).
         window: the geometry; its padding has been applied already, unless the kernel `pads`.
         groups: 1, or a number for which ob divides OC/groups.
         size: output spatial shape.
@@ -42,12 +43,14 @@ def conv_blocked(
         (N, ceil(OC/ob), *output spatial, ob), in the dtype of `data`.
     """
     batch, in_block = int(data.shape[0]), int(data.shape[-1])
-    outer, *_, channels, tile, out_block = (int(s) for s in weight.shape)
+    outer, *inner, tile, out_block = (int(s) for s in weight.shape)
     out_blocks = outer * tile
     blocks_per_group = out_blocks // groups
     source = padded(data, window, 2) if pads else data
     taps = kernel_axes(window)
+    channels = inner[0 if in_block == 1 else -1]
     channel = te.reduce_axis((0, channels), name="ic")
+    steps = [channel, *taps] if in_block == 1 else [*taps, channel]
 
     def element(n: tirx.Var, block: tirx.Var, *rest: tirx.Var) -> tirx.PrimExpr:
         *axes, lane = rest
@@ -55,8 +58,8 @@ def conv_blocked(
         index = channel if groups == 1 else block // blocks_per_group * channels + channel
         return te.sum(
             source(n, index // in_block, *spatial, index % in_block)
-            * weight(block // tile, *taps, channel, block % tile, lane),
-            axis=[*taps, channel],
+            * weight(block // tile, *steps, block % tile, lane),
+            axis=steps,
         )
 
     computed = (*size[:-1], columns or size[-1])

@@ -57,6 +57,11 @@ class Machine:
             l2_bytes=target.cpu.l2_kib * 1024,
         )
 
+    @property
+    def is_aarch64(self) -> bool:
+        """Whether this is a 64-bit ARM core; 32-bit ones have half the registers."""
+        return self.lane_fma and self.registers == 32
+
 
 class Lanes(Protocol):
     """What computes several values at once."""
@@ -99,7 +104,8 @@ def _fits(columns: int, vectors: int, machine: Machine) -> bool:
 
 def _cost(columns: int, vectors: int, in_block: int, machine: Machine, weight_load: float) -> float:
     """Issue slots of one reduction step, relative to the outputs that it feeds."""
-    per_load = machine.lanes if machine.lane_fma and in_block > 1 else 1
+    vectors_of_inputs = machine.is_aarch64 or (machine.lane_fma and in_block > 1)
+    per_load = machine.lanes if vectors_of_inputs else 1
     loads = vectors * weight_load + columns / per_load * LOAD_COST
     return max(columns * vectors, FMA_LATENCY_SLOTS) + loads
 

@@ -14,6 +14,9 @@ UNROLL = 4
 VECTORS = 2
 # A loop with this annotation reads a buffer of that name front to back, from memory.
 STREAM = "stream"
+# A loop with this annotation runs over the blocks of input channels that a tile takes; on AArch64
+# `codegen/neon.py` writes it in assembly.
+TILE = "tile"
 
 
 def accumulate(
@@ -39,25 +42,31 @@ def accumulate(
         streams: whether to ask for weights ahead, which are read front to back.
         start: loop before which the sums start, where that is outside of the tile's own loops.
     """
+    lanes = in_block(sch, block)
     steps = largest_divisor(extent(sch, channel), UNROLL)
-    if taps and in_block(sch, block) == 1 and extent(sch, taps[-1]) > steps:
+    if taps and lanes == 1 and extent(sch, taps[-1]) >= steps:
         # Windows of neighbouring columns overlap: what one tap loads, another takes again.
-        *taps, inner = taps
-        outer = channel
+        *around, outer, inner = [channel, *taps]
+        assembled = True
     else:
+        around = list(taps)
         outer, inner = sch.split(channel, [None, steps])
+        assembled = machine.lane_fma and steps == lanes == machine.lanes
     unrolled = [inner, *tile]
-    if machine.lane_fma and steps == in_block(sch, block) == machine.lanes:
+    if assembled and machine.is_aarch64 and extent(sch, outer) > 1:
+        sch.reorder(*around, outer, *unrolled)
+        sch.annotate(outer, TILE, True)
+    elif machine.lane_fma and steps == lanes == machine.lanes:
         outer, vector = sch.split(outer, [None, largest_divisor(extent(sch, outer), VECTORS)])
-        sch.reorder(*taps, outer, vector, *unrolled)
+        sch.reorder(*around, outer, vector, *unrolled)
         load_vectors(sch, block, vector, len(tile))
         unrolled = [vector, *unrolled]
     else:
-        sch.reorder(*taps, outer, *unrolled)
+        sch.reorder(*around, outer, *unrolled)
     vectorize_unroll(sch, unrolled)
     if streams:
         sch.annotate(outer, STREAM, str(sch.get(block).reads[1].source.name))
-    init = sch.decompose_reduction(block, start or [*taps, outer][0])
+    init = sch.decompose_reduction(block, start or [*around, outer][0])
     vectorize_unroll(sch, sch.get_loops(init)[-len(tile) :])
 
 

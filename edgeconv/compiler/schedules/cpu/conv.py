@@ -42,7 +42,9 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     work = total_work(sch, conv)
     batch, outer, *axes = sch.get_loops(conv)
     *rows, column, lane = axes[: rank + 1]
-    *taps, channel = axes[rank + 1 :]
+    planes = in_block(sch, conv) == 1
+    channel = axes.pop(rank + 1 if planes else -1)
+    taps = axes[rank + 1 :]
     outer_blocks, inner_blocks = sch.split(outer, [None, tile.blocks])
     outer_columns, inner_columns = sch.split(column, [None, tile.columns])
     inner = [inner_columns, inner_blocks, lane]

@@ -16,6 +16,7 @@ from edgeconv.compiler.passes.layout.convolutions.operands import (
 from edgeconv.compiler.passes.layout.convolutions.weights import packed_weight
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.packing import pack_conv_weight
+from edgeconv.compiler.passes.rewriting import shape_of
 from edgeconv.compiler.schedules.machine import MIN_BLOCK, round_up
 
 
@@ -27,7 +28,8 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
     block, tile = choose_image_tile(forms, conv, data)
     columns = round_up(conv.size[-1], tile.columns)
     data = padded_input(forms, name, data, conv.window, columns)
-    pack = partial(pack_conv_weight, block=block, tile=tile.blocks)
+    in_block = shape_of(data)[-1]
+    pack = partial(pack_conv_weight, block=block, tile=tile.blocks, in_block=in_block)
     weight = packed_weight(forms, name, conv, pack)
     call = forms.call(
         conv_blocked,

@@ -71,9 +71,8 @@ def direct(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int
     columns = round_up(conv.size[-1], tile.columns)
     beyond = (columns - conv.size[-1]) * window.stride[-1]
     after = (*window.pad_after[:-1], window.pad_after[-1] + beyond)
-    weight = packed_weight(
-        forms, name, conv, partial(pack_conv_weight, block=BLOCK, tile=tile.blocks)
-    )
+    pack = partial(pack_conv_weight, block=BLOCK, tile=tile.blocks, in_block=shape_of(data)[-1])
+    weight = packed_weight(forms, name, conv, pack)
     call = forms.call(
         conv_blocked,
         [data, weight],
