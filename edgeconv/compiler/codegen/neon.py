@@ -33,7 +33,7 @@ REACH_BYTES = 65520
 # How far where the distance is no multiple of a vector, in both directions.
 NEAR_BYTES = 256
 # Blocks of channels in the loop's body.
-UNROLL = 4
+UNROLL = 8
 _PREFETCH_BYTES = 4096
 
 
@@ -61,10 +61,17 @@ class Tile:
 
     @cached_property
     def loads(self) -> tuple[int, ...]:
-        """Offsets of the vectors of inputs; none reaches beyond the last input."""
+        """Offsets of the vectors of inputs; none reaches beyond the last input.
+
+        Those between, of columns that a stride passes over, come along where registers are free:
+        so one instruction loads four.
+        """
         last = max(self.inputs) + self.steps - LANES
-        reads = (place + step for place in self.inputs for step in range(self.steps))
-        return tuple(sorted({min(at // LANES * LANES, last) for at in reads}))
+        reads = [place + step for place in self.inputs for step in range(self.steps)]
+        vectors = {min(at // LANES * LANES, last) for at in reads}
+        span = {min(at, last) for at in range(0, last + LANES, LANES)}
+        spare = REGISTERS - MAX_LOADED - len(self.sums)
+        return tuple(sorted(span if len(span) <= spare else vectors))
 
     def lane(self, column: int, step: int) -> tuple[int, int]:
         """Return in which vector of inputs, and in which of its lanes, an input is."""

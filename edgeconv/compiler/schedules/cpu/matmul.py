@@ -10,7 +10,7 @@ from math import gcd
 from tvm import s_tir
 
 from edgeconv.compiler.schedules.common import attach_epilogue, extent, total_work, vectorize_unroll
-from edgeconv.compiler.schedules.cpu.accumulate import UNROLL, load_vectors
+from edgeconv.compiler.schedules.cpu.accumulate import TILE, UNROLL, load_vectors
 from edgeconv.compiler.schedules.cpu.blocking import Tiles, choose_blocking
 from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.machine import Machine, largest_divisor, register_tile
@@ -45,8 +45,10 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     tile_loop = parallelise(sch, [*batch, chunk, group, panel, step], work)
     sch.reverse_compute_at(store, tile_loop, preserve_unit_loops=True)
     _store_vectors(sch, store, machine)
+    if machine.is_aarch64 and tile.columns == 1 and steps == machine.lanes < depth:
+        sch.annotate(outer_k, TILE, True)
     # Rows that are read twice at the end have no constant region.
-    if machine.lane_fma and steps == machine.lanes and rows % tile.columns == 0:
+    elif machine.lane_fma and steps == machine.lanes and rows % tile.columns == 0:
         load_vectors(sch, product, outer_k, len(inner) - 1)
     vectorize_unroll(sch, inner)
     init = sch.decompose_reduction(product, outer_k)
