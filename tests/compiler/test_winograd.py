@@ -28,24 +28,31 @@ def product(matrix, vector):
     return [sum((a * b for a, b in zip(row, vector, strict=True)), Fraction(0)) for row in matrix]
 
 
-@pytest.mark.parametrize("m", toom_cook.POINTS)
+EVERY = [(m, stride) for m in toom_cook.SIZES for stride in toom_cook.STRIDES]
+
+
+@pytest.mark.parametrize(("m", "stride"), EVERY)
 @given(data=st.data())
 @settings(max_examples=20, deadline=None)
-def test_transforms_convolve_exactly(m: int, data: st.DataObject) -> None:
-    tile = data.draw(st.lists(numbers, min_size=m + 2, max_size=m + 2))
+def test_transforms_convolve_exactly(m: int, stride: int, data: st.DataObject) -> None:
+    side = toom_cook.tile_side(m, stride)
+    tile = data.draw(st.lists(numbers, min_size=side, max_size=side))
     kernel = data.draw(st.lists(numbers, min_size=3, max_size=3))
-    spread = product(toom_cook.weight_transform(m), kernel)
-    inputs = [toom_cook.evaluate(row, tile) for row in toom_cook.input_transform(m)]
+    want = [sum(tile[i * stride + k] * kernel[k] for k in range(3)) for i in range(m)]
+    spread = product(toom_cook.weight_transform(m, stride), kernel)
+    inputs = product(toom_cook.input_transform(m, stride), tile)
+    products = [a * b for a, b in zip(spread, inputs, strict=True)]
+    assert product(toom_cook.output_transform(m, stride), products) == want
     # Expressions use floats, which hold every coefficient of A and B.
-    want = [sum(tile[i + k] * kernel[k] for k in range(3)) for i in range(m)]
+    inputs = toom_cook.evaluated(tile, m, stride)
     products = [float(a) * float(b) for a, b in zip(spread, inputs, strict=True)]
-    got = [toom_cook.interpolate(row, products) for row in toom_cook.output_transform(m)]
+    got = toom_cook.interpolated(products, m, stride)
     np.testing.assert_allclose(got, np.array(want, float), rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("m", toom_cook.POINTS)
-def test_coefficients_of_activations_are_exact_in_single_precision(m: int) -> None:
-    for matrix in (toom_cook.input_transform(m), toom_cook.output_transform(m)):
+@pytest.mark.parametrize(("m", "stride"), EVERY)
+def test_coefficients_of_activations_are_exact_in_single_precision(m: int, stride: int) -> None:
+    for matrix in (toom_cook.input_transform(m, stride), toom_cook.output_transform(m, stride)):
         for coefficient in (c for row in matrix for c in row):
             assert Fraction(float(np.float32(coefficient))) == coefficient
 
@@ -66,7 +73,7 @@ def forced(
             block=layer.out_block,
             in_block=layer.in_block,
         )
-        taken.append(Tiling(m, *chunk, tile.columns))
+        taken.append(Tiling(m, *chunk, tile.columns, layer.stride))
         return taken[-1], tile
 
     monkeypatch.setattr(winograd, "choose", always)
@@ -80,14 +87,14 @@ def layers(cases, seed: int = 0):
     """
     random = np.random.default_rng(seed)
     nodes, inputs, constants, want = [], {}, {}, {}
-    for i, (x, w, pads, groups, *dilations) in enumerate(cases):
+    for i, (x, w, pads, groups, *options) in enumerate(cases):
         rank = x.ndim - 2
         before, after = pads[:rank], pads[rank:]
-        dilation = dilations[0] if dilations else (1,) * rank
+        geometry = dict.fromkeys(("dilation", "stride"), (1,) * rank) | dict(*options)
         sides = [side for pair in zip(before[::-1], after[::-1], strict=True) for side in pair]
         padded = torch.nn.functional.pad(torch.from_numpy(x).double(), sides)
         exact = DIRECT[rank](
-            padded, torch.from_numpy(w).double(), groups=groups, dilation=dilation
+            padded, torch.from_numpy(w).double(), groups=groups, **geometry
         ).numpy()
         bias = random.standard_normal(len(w), np.float32)
         other = random.standard_normal(exact.shape, np.float32)
@@ -100,7 +107,8 @@ def layers(cases, seed: int = 0):
                 [f"c{i}"],
                 pads=pads,
                 group=groups,
-                dilations=dilation,
+                dilations=geometry["dilation"],
+                strides=geometry["stride"],
             ),
             helper.make_node("Add", [f"c{i}", f"r{i}"], [f"s{i}"]),
             helper.make_node("Relu", [f"s{i}"], [f"y{i}"]),
@@ -127,6 +135,10 @@ def case(x_shape, out_channels, pads, groups=1, depth=()):
     return x, w, pads, groups
 
 
+def strided(*arguments, **keywords):
+    return (*case(*arguments, **keywords), {"stride": (2, 2)})
+
+
 AWKWARD = [
     case((1, 16, 1, 1), 16, (1, 1, 1, 1)),
     case((2, 19, 3, 5), 7, (0, 0, 0, 0)),
@@ -135,6 +147,12 @@ AWKWARD = [
     case((1, 64, 6, 23), 64, (1, 1, 1, 1), groups=2),
     case((1, 17, 4, 5, 6), 20, (1, 1, 1, 1, 1, 1), depth=(3,)),
     case((2, 16, 3, 9, 4), 16, (0, 1, 0, 0, 1, 2), depth=(1,)),
+    strided((1, 16, 3, 3), 16, (0, 0, 0, 0)),
+    strided((1, 16, 6, 10), 16, (0, 0, 0, 0)),
+    strided((2, 19, 6, 11), 7, (1, 1, 1, 1)),
+    strided((1, 32, 28, 14), 48, (2, 0, 1, 2)),
+    strided((1, 64, 9, 37), 64, (1, 1, 1, 1), groups=2),
+    (*case((1, 17, 4, 5, 6), 20, (1, 1, 1, 1, 1, 1), depth=(3,)), {"stride": (1, 2, 2)}),
 ]
 
 
@@ -173,9 +191,9 @@ def test_phases_of_dilated_convolutions_side_by_side(
     taken = forced(monkeypatch, 4, 1)
     monkeypatch.setattr(dilated, "direct_cost", lambda layer, machine: float("inf"))
     cases = [
-        (*case((1, 16, 5, 13), 16, (2, 2, 2, 2)), (2, 2)),
-        (*case((2, 20, 7, 4), 24, (3, 1, 3, 1)), (3, 1)),
-        (*case((1, 16, 3, 9), 16, (5, 6, 5, 6)), (5, 6)),
+        (*case((1, 16, 5, 13), 16, (2, 2, 2, 2)), {"dilation": (2, 2)}),
+        (*case((2, 20, 7, 4), 24, (3, 1, 3, 1)), {"dilation": (3, 1)}),
+        (*case((1, 16, 3, 9), 16, (5, 6, 5, 6)), {"dilation": (5, 6)}),
     ]
     model, inputs, want = layers(cases)
     if target == "host":
@@ -206,7 +224,7 @@ def test_errors_stay_within_the_tolerance_of_a_direct_sum(
             4, layer.counts, machine, block=layer.out_block, in_block=layer.in_block
         )
         taken.append(max(sizes))
-        return Tiling(taken[-1], 2, 3, tile.columns), tile
+        return Tiling(taken[-1], 2, 3, tile.columns, layer.stride), tile
 
     taken: list[int] = []
     monkeypatch.setattr(winograd, "choose", largest)
@@ -218,7 +236,10 @@ def test_errors_stay_within_the_tolerance_of_a_direct_sum(
         *(mixing * np.array(stencil, np.float32) for stencil in STENCILS.values()),
     ]
     cases = [
-        (inputs, w, (1, 1, 1, 1), 1) for w in weights for inputs in (x, np.abs(x), np.maximum(x, 0))
+        (inputs, w, (1, 1, 1, 1), 1, {"stride": (stride, stride)})
+        for w in weights
+        for inputs in (x, np.abs(x), np.maximum(x, 0))
+        for stride in toom_cook.STRIDES
     ]
     model, inputs, want = layers(cases)
     if target == "host":

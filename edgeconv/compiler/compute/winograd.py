@@ -1,9 +1,10 @@
-"""Winograd convolution as tensor expressions: 3x3 kernels of stride 1.
+"""Winograd convolution as tensor expressions: 3x3 kernels of stride 1 and 2.
 
-m x m outputs are computed from a tile of (m + 2) x (m + 2) inputs. Tiles and kernels are
-transformed, multiplied element by element and summed over the channels, which makes (m + 2)²
-matrix products, and transformed back: (m + 2)² multiplications take the place of 9 m². Lavin and
-Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016.
+m x m outputs are computed from a tile of side x side inputs. Tiles and kernels are transformed,
+multiplied element by element and summed over the channels, which makes side² matrix products, and
+transformed back: side² multiplications take the place of 9 m². The side is m + 2 for stride 1, and
+2 m + 1 for stride 2. Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR
+2016.
 
 Axes before the last two (the depth of a video) are convolved directly: a tap there is one more
 block of input channels. What is not finite spreads over the tile that reads it, and infinity
@@ -21,11 +22,9 @@ from tvm import te, tirx
 
 from edgeconv.compiler.compute.layout import flat_index, pad_spatial
 from edgeconv.compiler.compute.toom_cook import (
-    TAPS,
-    evaluate,
-    input_transform,
-    interpolate,
-    output_transform,
+    evaluated,
+    interpolated,
+    tile_side,
 )
 from edgeconv.compiler.compute.window import Window
 
@@ -39,17 +38,28 @@ class Tiling:
         rows: rows of tiles in a chunk, which is transformed at a time.
         across: tiles of a chunk in each of its rows.
         columns: tiles that a register tile of the matrix products takes.
+        stride: of the convolution.
     """
 
     m: int
     rows: int
     across: int
     columns: int
+    stride: int = 1
 
     @property
     def side(self) -> int:
         """Inputs of a tile along each axis."""
-        return self.m + TAPS - 1
+        return tile_side(self.m, self.stride)
+
+    @property
+    def step(self) -> int:
+        """Inputs from one tile to the next."""
+        return self.m * self.stride
+
+    def reach(self, tiles: int) -> int:
+        """Return how many inputs so many tiles in a row read."""
+        return tile_side(tiles * self.m, self.stride)
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,7 @@ def conv_winograd(
         data: (N, ceil(IC/ib), *spatial, ib), not padded.
         weight: (ceil(OC/ob) / tile, side, side, *lead kernel, IC/groups, tile, ob), for register
             tiles of that many blocks.
-        window: the geometry; the last two axes have 3 taps, stride 1 and dilation 1.
+        window: the geometry; the last two axes have 3 taps, stride 1 or 2, and dilation 1.
         groups: as for `conv_blocked`.
         size: output spatial shape.
         tiling: how the image is cut.
@@ -127,7 +137,7 @@ def _transformed_input(data: te.Tensor, window: Window, tiling: Tiling, shape: _
     The tiles of a panel are the columns of a register tile. Whole columns of the image are
     transformed first, since tiles that overlap share them.
     """
-    m, side, lead = tiling.m, tiling.side, len(shape.lead_taps)
+    side, lead = tiling.side, len(shape.lead_taps)
     in_block = int(data.shape[-1])
     # The last register tile of a chunk may have columns beyond the chunk.
     rows = -(-shape.tiles // tiling.across)
@@ -142,13 +152,12 @@ def _transformed_input(data: te.Tensor, window: Window, tiling: Tiling, shape: _
         )
     ]
     reach += [
-        ((shape.chunks_down - 1) * tiling.rows + rows) * m + TAPS - 1,
-        shape.chunks_across * tiling.across * m + TAPS - 1,
+        tiling.reach((shape.chunks_down - 1) * tiling.rows + rows),
+        tiling.reach(shape.chunks_across * tiling.across),
     ]
     image = [int(s) for s in data.shape[2:-1]]
     after = [r - s - b for r, s, b in zip(reach, image, window.pad_before, strict=True)]
     padded = pad_spatial(data, window.pad_before, after)
-    transform = input_transform(m)
 
     def line(n: Any, *index: Any) -> Any:
         *planes, chunk, step, row, column, i, lane = index
@@ -159,13 +168,13 @@ def _transformed_input(data: te.Tensor, window: Window, tiling: Tiling, shape: _
                 planes, taps, window.stride[:lead], window.dilation[:lead], strict=True
             )
         ]
-        y = (chunk // shape.chunks_across * tiling.rows + row) * m + i
-        x = chunk % shape.chunks_across * tiling.across * m + column
+        y = (chunk // shape.chunks_across * tiling.rows + row) * tiling.step + i
+        x = chunk % shape.chunks_across * tiling.across * tiling.step + column
         return padded(n, block, *position, y, x, lane)
 
     around = (*shape.outer, shape.chunks)
     lines = te.compute(
-        (*around, shape.steps, rows, tiling.across * m + TAPS - 1, side, in_block),
+        (*around, shape.steps, rows, tiling.reach(tiling.across), side, in_block),
         line,
         name="line",
     )
@@ -173,16 +182,16 @@ def _transformed_input(data: te.Tensor, window: Window, tiling: Tiling, shape: _
     def vertical(*index: Any) -> Any:
         *outer, i, lane = index
         values = [lines(*outer, k, lane) for k in range(side)]
-        return _choose(i, [evaluate(row, values) for row in transform])
+        return _choose(i, evaluated(values, tiling.m, tiling.stride))
 
     columns = te.compute(lines.shape, vertical, name="vertical")
 
     def horizontal(*index: Any) -> Any:
         *outer, i, j, panel, step, t, lane = index
         tile = panel * tiling.columns + t
-        row, first = tile // tiling.across, tile % tiling.across * m
+        row, first = tile // tiling.across, tile % tiling.across * tiling.step
         values = [columns(*outer, step, row, first + k, i, lane) for k in range(side)]
-        return _choose(j, [evaluate(row, values) for row in transform])
+        return _choose(j, evaluated(values, tiling.m, tiling.stride))
 
     panels = shape.tiles // tiling.columns
     return te.compute(
@@ -224,7 +233,6 @@ def _outputs(products: te.Tensor, size: Sequence[int], tiling: Tiling, shape: _S
     """Return (N, block, *size, ob): A^T M A of every tile M, put together."""
     m, side, rows, across = tiling.m, tiling.side, tiling.rows, tiling.across
     blocks, out_block = int(products.shape[-3]), int(products.shape[-1])
-    inverse = output_transform(m)
     batch, *lead = shape.outer
     around = (
         *(batch, blocks, *lead),
@@ -237,14 +245,14 @@ def _outputs(products: te.Tensor, size: Sequence[int], tiling: Tiling, shape: _S
         chunk = row // rows * shape.chunks_across + column // across
         tile = row % rows * across + column % across
         values = [products(n, *planes, chunk, i, k, block, tile, lane) for k in range(side)]
-        return _choose(s, [interpolate(r, values) for r in inverse])
+        return _choose(s, interpolated(values, m, tiling.stride))
 
     halves = te.compute((*around, side, m, out_block), horizontal, name="half")
 
     def vertical(*index: Any) -> Any:
         *outer, r, s, lane = index
         values = [halves(*outer, k, s, lane) for k in range(side)]
-        return _choose(r, [interpolate(row, values) for row in inverse])
+        return _choose(r, interpolated(values, m, tiling.stride))
 
     tiles = te.compute((*around, m, m, out_block), vertical, name="winograd")
 

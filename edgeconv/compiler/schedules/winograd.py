@@ -28,7 +28,7 @@ MAX_PARTS = 8
 
 @dataclass(frozen=True)
 class Layer:
-    """A 3x3 convolution of stride 1, in channel blocks.
+    """A 3x3 convolution, in channel blocks.
 
     Attributes:
         planes: images, and positions on axes before the last two.
@@ -41,6 +41,7 @@ class Layer:
         in_block: channels of one of them.
         out_blocks: blocks of all output channels.
         out_block: channels of one of them.
+        stride: along the last two axes.
     """
 
     planes: int
@@ -53,6 +54,7 @@ class Layer:
     in_block: int
     out_blocks: int
     out_block: int
+    stride: int = 1
 
     @property
     def counts(self) -> list[int]:
@@ -106,7 +108,7 @@ def _candidates(
                 in_block=layer.in_block,
                 depth=layer.depth,
             )
-            yield Tiling(m, rows, across, tile.columns), tile
+            yield Tiling(m, rows, across, tile.columns, layer.stride), tile
 
 
 def _parts(extent: int, count: int) -> set[int]:

@@ -20,7 +20,7 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
     """Take images whose padding is the dilation, where the model says so."""
     window, size = conv.window, conv.size
     dilation = window.dilation
-    same = window.pad_before == window.pad_after == dilation
+    same = window.pad_before == window.pad_after == dilation and window.stride == (1, 1)
     if len(size) != 2 or dilation == (1, 1) or not same or not winograd.fits(forms, conv):
         return None
     data = forms.as_blocked(conv.data)

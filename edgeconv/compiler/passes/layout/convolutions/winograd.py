@@ -1,4 +1,4 @@
-"""Winograd: 3x3 kernels of stride 1, where the transforms pay and rounding errors stay small."""
+"""Winograd: 3x3 kernels of stride 1 or 2 where transforms pay, and rounding errors stay small."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from math import prod, sqrt
 import tvm
 from tvm import relax
 
-from edgeconv.compiler.compute.toom_cook import POINTS, TAPS, amplification, transform_weight
+from edgeconv.compiler.compute.toom_cook import (
+    SIZES,
+    STRIDES,
+    TAPS,
+    amplification,
+    transform_weight,
+)
 from edgeconv.compiler.compute.winograd import Tiling, conv_winograd
 from edgeconv.compiler.graph import constant
 from edgeconv.compiler.passes.conv_call import Convolution
@@ -38,7 +44,7 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
 
 
 def fits(forms: Forms, conv: Convolution) -> bool:
-    """Whether weights are constant, 3x3, of stride 1 and fp32, and groups consist of whole blocks.
+    """Whether weights are constant, 3x3 and fp32, and groups consist of whole blocks.
 
     Axes before the last two may have any kernel.
     """
@@ -46,7 +52,7 @@ def fits(forms: Forms, conv: Convolution) -> bool:
     return (
         conv.weight is not None
         and conv.window.kernel[-2:] == (TAPS, TAPS)
-        and conv.window.stride[-2:] == (1, 1)
+        and conv.window.stride[-2:] in [(stride, stride) for stride in STRIDES]
         and str(conv.data.ty.dtype) == "float32"
         and per_group >= machine.lanes
         and (conv.groups == 1 or per_group % machine.lanes == 0)
@@ -57,14 +63,14 @@ def fits(forms: Forms, conv: Convolution) -> bool:
 def plan(forms: Forms, conv: Convolution, layer: Layer, budget: float) -> Plan | None:
     """Return how to compute a convolution that `fits`, in fewer issue slots than `budget`."""
     limit = MAX_AMPLIFICATION / sqrt(1 + TRANSFORM_TERMS / layer.depth)
-    sizes = [m for m in POINTS if amplification(conv.constant, m) <= limit]
+    sizes = [m for m in SIZES if amplification(conv.constant, m, layer.stride) <= limit]
     return choose(layer, sizes, forms.core, budget)
 
 
 def transformed(forms: Forms, conv: Convolution, data: relax.Expr, chosen: Plan) -> tvm.ir.Call:
     """Return a call that convolves blocked `data` as planned."""
     tiling, tile = chosen
-    weight = transform_weight(conv.constant, tiling.m)
+    weight = transform_weight(conv.constant, tiling.m, tiling.stride)
     packed = pack_conv_weight(weight, conv.out_block(forms.core), tile.blocks)
     return forms.call(
         conv_winograd,
@@ -91,4 +97,5 @@ def layer_of(forms: Forms, conv: Convolution, blocked: tuple[int, ...]) -> Layer
         in_block=blocked[-1],
         out_blocks=-(-conv.out_channels // out_block),
         out_block=out_block,
+        stride=conv.window.stride[-1],
     )
