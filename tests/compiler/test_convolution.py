@@ -105,6 +105,10 @@ AWKWARD = [
     Case(1, 128, 128, 128, (5, 37), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), True, "Relu"),
     Case(2, 64, 64, 64, (6, 23), (5, 5), (2, 1), (1, 1), (2, 2, 1, 2), True),
     Case(1, 20, 20, 20, (13, 11), (3, 3), (1, 1), (6, 6), (6, 6, 6, 6), False, "Relu"),
+    # Two rows at a time, also where neither tiles nor pairs divide the image.
+    Case(1, 64, 64, 64, (6, 16), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), True, "Relu"),
+    Case(2, 36, 36, 36, (2, 9), (3, 3), (1, 1), (1, 1), (1, 2, 1, 0), True),
+    Case(1, 48, 48, 48, (8, 5), (2, 3), (1, 1), (1, 1), (0, 1, 1, 1), False, "Relu"),
     # Many channels, of which pointwise convolutions take a part at a time.
     Case(1, 960, 160, 1, (7, 7), (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), True),
     Case(2, 1000, 70, 1, (9, 5), (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), True, "Relu"),

@@ -23,6 +23,9 @@ from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, largest_di
 
 ANCHOR = "window"
 MAX_COLUMNS = 8
+# Two rows of that many columns, their weights and a row of inputs fit 32 registers.
+MAX_PAIRED_COLUMNS = 7
+MAX_PAIRED_TAPS = 9
 MAX_UNROLLED_TAPS = 25
 # Code is made for every border, so there may not be many, and they may not be wide.
 MAX_BORDER = 3
@@ -45,19 +48,27 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         lane = None
     *rows, column = axes
     cut = pads and lane is not None and _borders_are_thin(sch, loops, rows, taps)
+    paired = cut and machine.is_aarch64 and _rows_share_inputs(sch, rows, taps)
     if cut:
         sch.compute_inline(sch.get_sblock("pad"))
     band = []
     band_rows = _band_rows(sch, rows, column, machine) if rows else 1
     width = extent(sch, column)
-    columns = largest_divisor(width, MAX_COLUMNS) if lane is None else _even_part(width)
+    most = MAX_PAIRED_COLUMNS if paired else MAX_COLUMNS
+    columns = largest_divisor(width, most) if lane is None else _even_part(width, most)
     outer_column, inner_column = sch.split(column, [None, columns])
     if rows and not cut:
         height = largest_divisor(extent(sch, rows[0]), band_rows)
         band_row, first_row = sch.split(rows[0], [None, height])
         band, rows = [band_row], [first_row, *rows[1:]]
     inner = [inner_column] if lane is None else [inner_column, lane]
-    sch.reorder(batch, outer, *band, *rows, outer_column, *taps, *inner)
+    pair = []
+    if paired:
+        row, second_row = sch.split(rows[0], [None, 2])
+        rows, pair = [row], [second_row]
+    # A row of input is read for the last row of outputs that needs it, and then for the next.
+    order = [taps[0], *pair, *taps[1:]]
+    sch.reorder(batch, outer, *band, *rows, outer_column, *order, *inner)
     parallel = parallelise(sch, [batch, outer, *band], work)
     if pads and not cut:
         pad = sch.get_sblock("pad")
@@ -67,19 +78,31 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     if prod(extent(sch, tap) for tap in taps) <= MAX_UNROLLED_TAPS:
         for tap in taps:
             sch.unroll(tap)
-    vectorize_unroll(sch, inner)
+    vectorize_unroll(sch, [*pair, *inner])
     uneven = [outer_column] if width % columns else []
     for loop in [*rows, outer_column] if cut else uneven:
         sch.annotate(loop, "pragma_loop_partition_hint", True)
     init = sch.decompose_reduction(window, taps[0])
-    depth = len(sch.get_loops(window)) - len(taps) - len(inner)
+    depth = len(sch.get_loops(window)) - len(order) - len(inner)
     vectorize_unroll(sch, sch.get_loops(init)[depth:])
     vectorize_unroll(sch, sch.get_loops(store)[depth:])
 
 
-def _even_part(width: int) -> int:
+def _even_part(width: int, most: int) -> int:
     """Return how many columns a tile has, where as few tiles as possible share `width` evenly."""
-    return -(-width // -(-width // MAX_COLUMNS))
+    return -(-width // -(-width // most))
+
+
+def _rows_share_inputs(sch: s_tir.Schedule, rows: list[object], taps: list[object]) -> bool:
+    """Whether to compute two rows of an image together: with stride 1 most inputs are the same.
+
+    Registers hold their sums and all weights where the taps are few.
+    """
+    if len(rows) != 1 or len(taps) != 2 or extent(sch, rows[0]) % 2:
+        return False
+    *_, padded_rows, _, _ = sch.get(sch.get_sblock("pad")).writes[0].source.shape
+    few = prod(extent(sch, tap) for tap in taps) <= MAX_PAIRED_TAPS
+    return few and int(padded_rows) == extent(sch, rows[0]) + extent(sch, taps[0]) - 1
 
 
 def _is_lane(sch: s_tir.Schedule, loop: object, machine: Machine) -> bool:
