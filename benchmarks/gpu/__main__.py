@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from math import exp, log, prod
+from math import exp, log
 from statistics import median
 
 import numpy as np
@@ -17,11 +17,11 @@ import numpy as np
 import edgeconv
 from benchmarks.case import build
 from benchmarks.gpu.dlight import dlight_schedules
+from benchmarks.gpu.traffic import moved, needed
 from benchmarks.prepare import case_name, sources
 from benchmarks.report import markdown_table
 from edgeconv.artifact import Artifact
 from edgeconv.devices import open_session
-from edgeconv.plan import Buffer, Plan, Space
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def _measure(source: str, target: str, repeat: int) -> Measured:
     plan = artifact.plan
     return Measured(
         kernels=len(plan.steps),
-        moved=_moved(plan),
-        needed=_needed(plan),
+        moved=moved(plan),
+        needed=needed(plan),
         ms=median(map(sum, runs)),
     )
 
@@ -93,24 +93,5 @@ def _compile(source: str, target: str) -> Artifact:
     return edgeconv.compile(build(source), inputs, target=target)
 
 
-def _moved(plan: Plan) -> int:
-    operands = [i for step in plan.steps for i in (*step.inputs, *step.outputs)]
-    return sum(_bytes(plan.buffers[i], plan.buffers[i].shape) for i in operands)
-
-
-def _needed(plan: Plan) -> int:
-    total = 0
-    for step in plan.steps:
-        if step.family != "layout":
-            for i in (*step.inputs, *step.outputs):
-                buffer = plan.buffers[i]
-                weights = buffer.space is Space.WEIGHTS
-                total += _bytes(buffer, buffer.shape if weights else buffer.logical_shape)
-    return total
-
-
-def _bytes(buffer: Buffer, shape: tuple[int, ...]) -> int:
-    return prod(shape) * np.dtype(buffer.dtype).itemsize
-
-
-main()
+if __name__ == "__main__":
+    main()
