@@ -29,6 +29,7 @@ from edgeconv.compiler.schedules.cpu import (
 )
 from edgeconv.compiler.schedules.frames import lay_in_frames
 from edgeconv.compiler.schedules.gpu import conv as gpu_conv
+from edgeconv.compiler.schedules.gpu import deformable as gpu_deformable
 from edgeconv.compiler.schedules.gpu import generic as gpu_generic
 from edgeconv.compiler.schedules.gpu import matmul as gpu_matmul
 from edgeconv.compiler.schedules.gpu import pointwise as gpu_pointwise
@@ -59,6 +60,7 @@ GPU_RULES: dict[str, GpuRule] = {
     gpu_conv.ANCHOR: gpu_conv.schedule,
     gpu_pointwise.ANCHOR: gpu_pointwise.schedule,
     gpu_window.ANCHOR: gpu_window.schedule,
+    gpu_deformable.ANCHOR: gpu_deformable.schedule,
     gpu_matmul.ANCHOR: gpu_matmul.schedule,
     **dict.fromkeys(gpu_rows.ANCHORS, gpu_rows.schedule),
 }

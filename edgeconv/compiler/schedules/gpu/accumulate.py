@@ -26,6 +26,7 @@ def accumulate(
     tile: Sequence[object],
     row: int,
     machine: GpuMachine,
+    places: Sequence[str] = (),
 ) -> None:
     """Order and unroll the loops of a work-item: taps, channels, then the sums.
 
@@ -37,6 +38,7 @@ def accumulate(
         tile: loops over columns, blocks and lanes.
         row: input columns that the last tap and the columns meet together.
         machine: for which GPU.
+        places: stages that say where the data is found, the last first; computed for each tap.
     """
     data = sch.get(block).reads[0].source
     lanes = int(data.shape[-1])
@@ -53,6 +55,12 @@ def accumulate(
         load_row(sch, block, outer)
     else:
         inline_padding(sch)
+    for name in places:
+        stage = sch.get_sblock(name)
+        sch.set_scope(stage, 0, "local")
+        sch.compute_at(stage, around[-1], preserve_unit_loops=True)
+        for loop in sch.get_loops(stage)[_depth(sch, block, around[-1]) :]:
+            sch.unroll(loop)
     weights = sch.cache_read(block, 1, "local")
     sch.compute_at(weights, inner, preserve_unit_loops=True)
     depth = len(sch.get_loops(block)) - len(tile)
@@ -64,9 +72,9 @@ def accumulate(
 
 def load_row(sch: s_tir.Schedule, block: object, loop: object) -> None:
     """Load what an iteration of `loop` reads of the data before it computes; pad it there."""
-    padding = {"pad", "cut"} & set(block_names(sch))
-    if padding:
-        inputs = sch.get_sblock(padding.pop())
+    made = {"pad", "cut", "panel"} & set(block_names(sch))
+    if made:
+        inputs = sch.get_sblock(made.pop())
         sch.set_scope(inputs, 0, "local")
     else:
         inputs = sch.cache_read(block, 0, "local")

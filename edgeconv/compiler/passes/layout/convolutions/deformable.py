@@ -48,7 +48,7 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
     data, *moves = call.args[1].fields
     depthwise = 1 < conv.groups == sampling.channels == conv.out_channels
     groups = [sampling.offset_groups] if depthwise else [sampling.offset_groups, conv.groups]
-    pixels = _pixels(forms, name, data, [sampling.channels // count for count in groups])
+    pixels = surrounding_pixels(forms, name, data, [sampling.channels // count for count in groups])
     lanes, taps = shape_of(pixels)[-1], sampling.window.taps
     operands = [forms.as_plain(move) for move in moves]
     if depthwise:
@@ -87,7 +87,7 @@ def _block(channels: int, group: int, forms: Forms) -> int:
     return block if group == channels else gcd(group, block)
 
 
-def _pixels(forms: Forms, name: str, data: relax.Var, groups: list[int]) -> relax.Expr:
+def surrounding_pixels(forms: Forms, name: str, data: relax.Var, groups: list[int]) -> relax.Expr:
     """Return the input with channels last, in blocks that cross no group of those sizes."""
     source = forms.as_blocked(data)
     channels = shape_of(data)[1]

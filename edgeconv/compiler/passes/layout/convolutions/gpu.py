@@ -15,7 +15,10 @@ from edgeconv.compiler.compute.conv import (
     depthwise_blocked,
     pointwise_blocked,
 )
+from edgeconv.compiler.compute.deformable import deformable_blocked
+from edgeconv.compiler.graph import constant
 from edgeconv.compiler.passes.conv_call import Convolution
+from edgeconv.compiler.passes.layout.convolutions.deformable import surrounding_pixels
 from edgeconv.compiler.passes.layout.convolutions.weights import packed_weight
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.packing import Array, pack_conv_weight, pack_depthwise_weight
@@ -28,12 +31,30 @@ BLOCK = GpuMachine.lanes
 
 
 def deformable(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
-    """Emit the sampled columns, which another way multiplies."""
-    if conv.data.name in forms.samplings:
-        _, call = forms.samplings[conv.data.name]
-        forms.tables.families[name] = "deformable"
+    """Take products of sampled columns with constant weights; emit the columns of others."""
+    if conv.data.name not in forms.samplings:
+        return None
+    sampling, call = forms.samplings[conv.data.name]
+    forms.tables.families[name] = "deformable"
+    ins, outs = sampling.channels // conv.groups, conv.out_channels // conv.groups
+    moved = sampling.channels // sampling.offset_groups
+    whole = ins % BLOCK == moved % BLOCK == 0 and (conv.groups == 1 or outs % BLOCK == 0)
+    if conv.weight is None or not whole:
         forms.emit(conv.data, substitute(call, forms.as_plain))
-    return None
+        return None
+    data, *moves = call.args[1].fields
+    pixels = surrounding_pixels(forms, name, data, [])
+    tile = _tile(forms, conv, shape_of(pixels)[0], (sampling.pixels,))
+    kernels = conv.weight.reshape(conv.out_channels, -1, sampling.window.taps)
+    weight = constant(pack_conv_weight(kernels, BLOCK, tile.blocks))
+    options = {
+        "sampling": sampling,
+        "groups": conv.groups,
+        "columns": tile.columns,
+        "tiles": -(-sampling.pixels // tile.columns),
+    }
+    tensors = [pixels, weight, *map(forms.as_plain, moves)]
+    return forms.call(deformable_blocked, tensors, **options), BLOCK
 
 
 def depthwise(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
