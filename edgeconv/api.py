@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeconv.artifact import Artifact
 from edgeconv.errors import ToolchainError, UsageError
+from edgeconv.precision import Precision
 from edgeconv.target import Target, load_target
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def compile(
     target: str | Target = "host",
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     golden_inputs: GoldenInputs | None = None,
+    precision: str = "fp32",
     threads: int = 1,
     emit: str = "bundle",
     dump: str | Path | None = None,
@@ -85,6 +87,8 @@ def compile(
         input_shapes: shape by input name, where the model leaves it open.
         golden_inputs: one mapping of arrays by input name for each golden case, in order or by
             label; seeded without.
+        precision: how tensors between kernels, and weights, are stored on a GPU: "fp32", "fp16", or
+            "mixed", in which what half precision cannot hold well stays in single.
         threads: number of threads that the artifact runs with unless told otherwise.
         emit: "bundle", "lib", "static" or "exe".
         dump: folder for every stage's result.
@@ -118,19 +122,20 @@ def compile(
     return compile_exported(
         exported,
         board,
+        precision=_choice(precision, "precision", Precision),
         threads=threads,
-        emit=_emit(emit, Emit),
+        emit=_choice(emit, "emit", Emit),
         dump=None if dump is None else Path(dump),
         progress=progress,
     )
 
 
-def _emit(name: str, kinds: Any) -> Any:
+def _choice(name: str, what: str, kinds: Any) -> Any:
     try:
         return kinds(name)
     except ValueError:
         known = ", ".join(kind.value for kind in kinds)
-        raise UsageError(f"emit={name!r}: must be one of {known}") from None
+        raise UsageError(f"{what}={name!r}: must be one of {known}") from None
 
 
 def _require_compiler() -> None:

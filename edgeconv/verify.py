@@ -16,6 +16,7 @@ from edgeconv.devices import Device, SelfTest, Session, check_inputs, open_sessi
 from edgeconv.errors import NumericError, ToolchainError, UsageError
 from edgeconv.metrics import Metrics, compare
 from edgeconv.plan import Buffer
+from edgeconv.precision import Precision
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -73,13 +74,17 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class StepResult:
-    """One output of one step, which holds the ONNX value `value`, against ONNX Runtime's."""
+    """One output of one step, which holds the ONNX value `value`, against ONNX Runtime's.
+
+    `overflow` says that half precision has made an infinity of a finite number.
+    """
 
     step: str
     layers: tuple[str, ...]
     value: str
     metrics: Metrics
     tolerance: float
+    overflow: bool = False
 
     @property
     def passed(self) -> bool:
@@ -94,6 +99,7 @@ class StepResult:
             "value": self.value,
             **self.metrics.to_json(),
             "tolerance": self.tolerance,
+            "overflow": self.overflow,
             "passed": self.passed,
         }
 
@@ -182,6 +188,11 @@ class VerifyReport:
                 f"value {first.value!r}): error {first.metrics.max_rel:.3g}, "
                 f"tolerance {first.tolerance:.3g}"
             )
+            if first.overflow:
+                yield (
+                    f"{first.value!r} is beyond 65504, the largest number of half precision: "
+                    "compile with --precision mixed, or fp32"
+                )
         elif self.steps is None:
             yield "`edgeconv verify --per-layer` finds the first layer to diverge"
 
@@ -234,6 +245,10 @@ def verify(
         if model is None and (inputs is not None or data is not None or per_layer):
             model = exported_model(artifact)
         outputs = list(_golden_results(session))
+        precision = artifact.manifest.precision
+        if precision is not Precision.FP32 and not all(result.passed for result in outputs):
+            # Which layer leaves the range of half precision is the first thing to know.
+            per_layer, model = True, model or exported_model(artifact)
         if model is not None and inputs is not None:
             outputs += _given_results(session, inputs, model)
         accuracy: Accuracy | None = None
@@ -362,7 +377,8 @@ def _step_results(
         for i, step in enumerate(plan.steps)
         for j, index in enumerate(step.outputs)
     }
-    tolerances = value_tolerances(model, [inputs])
+    precision = session.artifact.manifest.precision
+    tolerances = value_tolerances(model, [inputs], precision=precision)
     names = {value for value in values.values() if value is not None and value in tolerances}
     wanted = reference_values(model, inputs, sorted(names))
     results, skipped = [], []
@@ -372,8 +388,12 @@ def _step_results(
             skipped.append(step.name)
             continue
         got = unpack_layout(array, plan.buffers[step.outputs[j]])
-        metrics = compare(got, wanted[value])
-        results.append(StepResult(step.name, step.layers, value, metrics, tolerances[value]))
+        want = wanted[value]
+        metrics = compare(got.astype(want.dtype), want)
+        overflow = got.dtype == np.float16 and bool((np.isinf(got) & np.isfinite(want)).any())
+        results.append(
+            StepResult(step.name, step.layers, value, metrics, tolerances[value], overflow)
+        )
     return tuple(results), tuple(skipped)
 
 

@@ -27,6 +27,7 @@ from edgeconv.artifact.tensors import Array, Arrays, decode_tensor, weights_data
 from edgeconv.errors import ArtifactError, UsageError
 from edgeconv.files import cache_dir, write_atomic
 from edgeconv.plan import Backend, Plan, Tensor
+from edgeconv.precision import Precision
 from edgeconv.strict import MismatchError, read
 from edgeconv.target import Target
 
@@ -66,6 +67,7 @@ class Artifact:
         threads: int = 1,
         preprocessing: Mapping[str, object] | None = None,
         emit: str = "bundle",
+        precision: Precision = Precision.FP32,
     ) -> Artifact:
         """Make an artifact of its parts.
 
@@ -89,7 +91,7 @@ class Artifact:
                 scratch_bytes=plan.scratch_bytes,
             ),
             threads=threads,
-            precision="fp32",
+            precision=precision,
             preprocessing=dict(preprocessing) if preprocessing is not None else None,
             golden=tuple(golden),
             emit=emit,

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgeconv.errors import ArtifactError, UsageError
 from edgeconv.plan import Tensor
+from edgeconv.precision import Precision
 from edgeconv.strict import MismatchError, read
 from edgeconv.target import Target, parse_target
 
@@ -76,7 +77,7 @@ class Manifest:
         inputs: the network's inputs, in order.
         outputs: the network's outputs, in order, with their tolerances.
         threads: number of threads that a run takes unless told otherwise.
-        precision: the arithmetic; "fp32".
+        precision: in which tensors between kernels, and weights, are stored.
         preprocessing: how a photograph becomes the input, or None.
         golden: a label for each golden case, such as a photograph's name.
         emit: what was asked for: "bundle", "lib", "static" or "exe".
@@ -92,7 +93,7 @@ class Manifest:
     outputs: tuple[Tensor, ...]
     memory: Memory
     threads: int
-    precision: str
+    precision: Precision
     preprocessing: dict[str, object] | None
     golden: tuple[str, ...]
     emit: str
@@ -144,7 +145,6 @@ def load_json(text: bytes, entry: str) -> Any:
 
 def _check(manifest: Manifest) -> None:
     _require(manifest.schema >= 1, "schema", "1 or more")
-    _require(manifest.precision == "fp32", "precision", "fp32")
     _require(manifest.emit in EMITS, "emit", f"one of {', '.join(EMITS)}")
     _require(manifest.threads >= 1, "threads", "1 or more")
     _require(bool(_SHA256.fullmatch(manifest.model.onnx_sha256)), "model.onnx_sha256", "a SHA-256")

@@ -29,6 +29,7 @@ from edgeconv.cli.options import (
 from edgeconv.cli.verify import show_report
 from edgeconv.errors import DeviceError, UsageError
 from edgeconv.files import refuse_unwritable
+from edgeconv.precision import Precision
 
 if TYPE_CHECKING:
     from edgeconv.artifact import Artifact
@@ -55,6 +56,13 @@ def compile_model(
     arch: Arch = None,
     allow_pickle: AllowPickle = False,
     plugin: Plugin = None,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="How tensors between kernels, and weights, are stored on a GPU. mixed: in half "
+            "precision, but for values that it cannot hold well."
+        ),
+    ] = Precision.FP32,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a run, unless told then.")] = 1,
     emit: Annotated[
         Emit,
@@ -98,6 +106,7 @@ def compile_model(
             model,
             target=target,
             input_shapes=shapes,
+            precision=precision.value,
             threads=threads,
             emit=emit.value,
             dump=dump,
@@ -165,6 +174,7 @@ def _show(artifact: Artifact, path: Path, folder: Path | None, seconds: float) -
     listing.add_row("artifact", f"{path}, {console.bytes_text(size)}")
     if folder is not None:
         listing.add_row("unpacked", str(folder))
+    listing.add_row("precision", manifest.precision.value)
     listing.add_row("weights", console.bytes_text(memory.weights_bytes))
     listing.add_row(
         "arena",
@@ -185,6 +195,7 @@ def _summary(
     return {
         "model": manifest.model,
         "target": manifest.target.name,
+        "precision": manifest.precision,
         "file": path,
         "bytes": None if path is None else path.stat().st_size,
         "memory": manifest.memory,

@@ -26,6 +26,7 @@ from edgeconv.compiler.passes import (
     blocked_layout,
     fold_scale_shift,
     fuse,
+    half_storage,
     legalize,
     own_outputs,
     share_memory,
@@ -33,17 +34,21 @@ from edgeconv.compiler.passes import (
 )
 from edgeconv.compiler.planner import kernel_functions, plan_graph
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine, machine_of
-from edgeconv.exporter import Exported
+from edgeconv.errors import UsageError
+from edgeconv.exporter import Exported, beyond_half
 from edgeconv.inspection import inspect_model, totals
 from edgeconv.plan import Plan
+from edgeconv.precision import Precision
 from edgeconv.target import Target
 
 Progress = Callable[[str, int, int], None]
 TOOLS = ("apache-tvm", "apache-tvm-ffi", "onnx", "onnxruntime", "onnxscript", "torch", "ziglang")
 
 
-def passes(target: Target) -> list[Callable[[Graph], Graph]]:
-    """Return the graph passes, in order."""
+def passes(
+    target: Target, precision: Precision = Precision.FP32, kept: frozenset[str] = frozenset()
+) -> list[Callable[[Graph], Graph]]:
+    """Return the graph passes, in order; `kept` are values that `precision` does not apply to."""
     machine = machine_of(target)
 
     def blocked(graph: Graph) -> Graph:
@@ -52,14 +57,19 @@ def passes(target: Target) -> list[Callable[[Graph], Graph]]:
     def shared(graph: Graph) -> Graph:
         return share_memory(graph, target.alignment)
 
+    def half(graph: Graph) -> Graph:
+        return half_storage(graph, kept)
+
     split = [split_kernels] if isinstance(machine, GpuMachine) else []
-    return [fold_scale_shift, blocked, own_outputs, legalize, fuse, *split, shared]
+    stored = [half] if precision is not Precision.FP32 else []
+    return [fold_scale_shift, blocked, own_outputs, legalize, fuse, *split, *stored, shared]
 
 
 def compile_exported(
     exported: Exported,
     target: Target,
     *,
+    precision: Precision = Precision.FP32,
     threads: int = 1,
     emit: Emit = Emit.BUNDLE,
     dump: Path | None = None,
@@ -70,15 +80,22 @@ def compile_exported(
     Args:
         exported: a checked model with golden cases.
         target: for which board.
+        precision: in which tensors between kernels, and weights, are stored.
         threads: number of threads that the artifact runs with unless told otherwise.
         emit: what to link.
         dump: folder for every stage's result; None for none.
         progress: called with (stage, done, total).
 
     Raises:
+        UsageError: the target does not have the precision.
         UnsupportedModelError: naming every operator that is not supported, before any compiling.
         ToolchainError: a compiler or linker failed.
     """
+    if precision is not Precision.FP32 and target.gpu is None:
+        raise UsageError(
+            f"precision {precision}: target {target.name!r} is a CPU, which computes in fp32 only; "
+            "half precision is for GPUs (`edgeconv targets`)."
+        )
     report = progress or (lambda stage, done, total: None)
     dumped = Dump(dump)
     dumped.onnx(exported.model)
@@ -88,7 +105,7 @@ def compile_exported(
     dumped.relax("import", graph.module)
     report("import", 1, 1)
 
-    steps = passes(target)
+    steps = passes(target, precision, _kept(exported, precision))
     for number, rewrite in enumerate(steps):
         report("passes", number, len(steps))
         graph = rewrite(graph)
@@ -104,7 +121,9 @@ def compile_exported(
     dumped.kernels(kernels)
 
     report("link", 0, 1)
-    planned = plan_graph(graph, kernels, exported.model, exported.tolerances, target.alignment)
+    planned = plan_graph(
+        graph, kernels, exported.model, exported.tolerances_in(precision), target.alignment
+    )
     dumped.plan(planned.plan)
     weights = weights_entry(planned.weights)
     made = sorted({k.symbol: k for k in kernels.values()}.values(), key=lambda k: k.symbol)
@@ -126,7 +145,15 @@ def compile_exported(
         {**linked, **_twin_entries(target, made), "weights.bin": weights},
         threads=threads,
         emit=emit,
+        precision=precision,
     )
+
+
+def _kept(exported: Exported, precision: Precision) -> frozenset[str]:
+    """Return the values that stay in single precision whatever `precision` says."""
+    if precision is not Precision.MIXED:
+        return frozenset()
+    return beyond_half(exported.model, [case.inputs for case in exported.golden])
 
 
 def _twin_entries(target: Target, kernels: Sequence[Kernel]) -> dict[str, bytes]:
@@ -148,6 +175,7 @@ def _assemble(
     *,
     threads: int,
     emit: Emit,
+    precision: Precision,
 ) -> Artifact:
     golden = [
         (
@@ -176,4 +204,5 @@ def _assemble(
         threads=threads,
         preprocessing=None if preprocessing is None else asdict(preprocessing),
         emit=emit.value,
+        precision=precision,
     )

@@ -2,6 +2,7 @@
 
 from edgeconv.exporter.exported import Exported, GoldenCase, model_bytes
 from edgeconv.exporter.exporting import export
+from edgeconv.exporter.half_range import beyond_half
 from edgeconv.exporter.reference import open_reference, reference_values, relative_error
 from edgeconv.exporter.store import recall, remember, write_onnx
 from edgeconv.exporter.tolerance import tolerance, value_tolerances
@@ -9,6 +10,7 @@ from edgeconv.exporter.tolerance import tolerance, value_tolerances
 __all__ = [
     "Exported",
     "GoldenCase",
+    "beyond_half",
     "export",
     "model_bytes",
     "open_reference",

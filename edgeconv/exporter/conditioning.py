@@ -56,6 +56,7 @@ def disturbances(
     roundings: Mapping[str, float],
     inputs: Mapping[str, Array],
     names: Sequence[str],
+    factor: float = FACTOR,
 ) -> dict[str, tuple[float, float]]:
     """Return, by name, the largest change of a value and its largest magnitude.
 
@@ -64,6 +65,7 @@ def disturbances(
         roundings: eps * sqrt(accumulation length) by the name of a node's first output.
         inputs: arrays by name.
         names: values to measure, in `MEASURED` types; only finite elements count.
+        factor: how many times larger than the rounding the disturbance is.
     """
     types = value_types(model)
     decided = _decided(model, types)
@@ -71,7 +73,7 @@ def disturbances(
     changes = dict.fromkeys(names, 0.0)
     moving = [name for name in names if name not in decided]
     if moving:
-        disturbed, bounds = _disturbed(model, roundings, types, decided)
+        disturbed, bounds = _disturbed(model, roundings, types, decided, factor)
         noisy_run = open_reference(disturbed, moving)
         feeds = {**inputs, **{name: clean[name] for name in decided}}
         rng = np.random.default_rng(0)
@@ -79,7 +81,7 @@ def disturbances(
             noise = {name: _uniform(rng, *bound) for name, bound in bounds.items()}
             for name, noisy in noisy_run({**feeds, **noise}).items():
                 change = _largest(noisy.astype(np.float64) - clean[name])
-                changes[name] = max(changes[name], change / FACTOR)
+                changes[name] = max(changes[name], change / factor)
     return {name: (changes[name], _largest(clean[name])) for name in names}
 
 
@@ -98,6 +100,7 @@ def _disturbed(
     roundings: Mapping[str, float],
     types: Mapping[str, ValueType],
     decided: Sequence[str],
+    factor: float,
 ) -> tuple[onnx.ModelProto, dict[str, tuple[ValueType, float]]]:
     """Return the model with disturbed layers, and type and bound of its noise by input name.
 
@@ -120,7 +123,7 @@ def _disturbed(
         if not rounding or not names:
             graph.node.append(node)
             continue
-        bound = FACTOR * rounding
+        bound = factor * rounding
         bounds.update({_draw(name): (types[name], bound) for name in names})
         if node.op_type in _CENTRED:
             bounds[_draw(_operand(names[0]))] = types[original.input[0]], bound

@@ -12,6 +12,7 @@ import onnx
 
 from edgeconv.errors import UnsupportedModelError
 from edgeconv.imaging import Preprocessing
+from edgeconv.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,13 @@ class Exported:
     @cached_property
     def tolerances(self) -> dict[str, float]:
         """Return the largest permitted max |got - want| / max |want| by output name."""
+        return self.tolerances_in(Precision.FP32)
+
+    def tolerances_in(self, precision: Precision) -> dict[str, float]:
+        """Return the same where tensors are stored in `precision`."""
         from edgeconv.exporter.tolerance import tolerance
 
-        return tolerance(self.model, [case.inputs for case in self.golden])
+        return tolerance(self.model, [case.inputs for case in self.golden], precision)
 
 
 def model_bytes(model: onnx.ModelProto) -> bytes:

@@ -22,12 +22,19 @@ it is measured on the golden inputs (see `conditioning`), and the larger of the 
     tolerance(value) = max(estimate, min(measured change / largest magnitude, LARGEST))
 
 Results so small that they are denormal are rounded to multiples of the smallest number instead.
+
+A network whose tensors are stored in half precision rounds every result once more, to that
+precision, and its weights as well; then the estimate would be far too large for a deep network,
+since it adds what is independent, and the measured change alone counts:
+
+    tolerance(value) = tolerance in single precision + min(MARGIN * measured change / largest
+                       magnitude, LARGEST_HALF)
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,11 +45,16 @@ from onnx import inliner
 from edgeconv.exporter.conditioning import MEASURED, disturbances
 from edgeconv.exporter.graph import ValueType, attribute, first_output, value_types
 from edgeconv.ops import op_of
+from edgeconv.precision import Precision
 
 Array = npt.NDArray[Any]
 
 # Where rounding alone moves an output by more than this, no comparison means much.
 LARGEST = 1e-2
+# The same in half precision.
+LARGEST_HALF = 1e-1
+# Another order of rounding, beyond those that were drawn.
+MARGIN = 2.0
 
 # Operators that move, select or clip, and so never round.
 EXACT = frozenset(
@@ -95,6 +107,8 @@ EXACT = frozenset(
     ]
 )
 
+# What storing a result and a weight in half precision adds to a node's rounding.
+_HALF = float(np.finfo(np.float16).eps)
 
 # Operators that evaluate a function which libraries approximate, and their length.
 APPROXIMATED = frozenset(
@@ -108,24 +122,30 @@ APPROXIMATION = 4
 
 
 def tolerance(
-    model: onnx.ModelProto, cases: Iterable[Mapping[str, Array]] = ()
+    model: onnx.ModelProto,
+    cases: Sequence[Mapping[str, Array]] = (),
+    precision: Precision = Precision.FP32,
 ) -> dict[str, float]:
     """Return, by output name, the largest permitted |got - want| / max |want|.
 
-    `cases` are inputs to measure gains with, arrays by name.
+    Args:
+        model: every shape must be known.
+        cases: inputs to measure gains with, arrays by name; half precision needs some.
+        precision: in which tensors are stored.
     """
     names = [value.name for value in model.graph.output]
-    values = value_tolerances(model, cases, names)
+    values = value_tolerances(model, cases, names, precision)
     # An output can also be an input, passed through.
     return {name: values.get(name, 0.0) for name in names}
 
 
 def value_tolerances(
     model: onnx.ModelProto,
-    cases: Iterable[Mapping[str, Array]] = (),
+    cases: Sequence[Mapping[str, Array]] = (),
     names: Sequence[str] | None = None,
+    precision: Precision = Precision.FP32,
 ) -> dict[str, float]:
-    """Return the same for values that a node computes; every shape must be known.
+    """Return the same for values that a node computes.
 
     `names` are the values to return where they are computed, None for all.
     """
@@ -143,7 +163,17 @@ def value_tolerances(
                 tiny = estimates[name] / limits.eps * limits.smallest_subnormal
                 limit = min(change / largest, LARGEST) + tiny / largest
                 result[name] = max(result[name], float(limit))
-    return result
+    if precision is Precision.FP32:
+        return result
+    coarse = {name: r + _HALF if r else 0.0 for name, r in roundings.items()}
+    extra = dict.fromkeys(result, 0.0)
+    for inputs in cases:
+        changes = disturbances(plain, coarse, inputs, measured, factor=1.0)
+        for name, (change, largest) in changes.items():
+            if largest:
+                limit = min(MARGIN * change / largest, LARGEST_HALF)
+                extra[name] = max(extra[name], float(limit))
+    return {name: limit + extra[name] for name, limit in result.items()}
 
 
 def _without_functions(model: onnx.ModelProto) -> onnx.ModelProto:

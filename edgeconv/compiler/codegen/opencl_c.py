@@ -35,8 +35,12 @@ STORED = {
     "uint32": "uint",
     "int64": "long",
     "uint64": "ulong",
+    "float16": "half",
     "float32": "float",
 }
+# Stored as such in global memory only, and calculated with as floats: OpenCL C has arithmetic of
+# halves as an extension.
+HALF = "float16"
 _VECTORS = (2, 4, 8, 16)
 _LANES = "0123456789abcdef"
 _DIMENSIONS = {"x": 0, "y": 1, "z": 2}
@@ -59,6 +63,8 @@ _INFIX = {
     tirx.BitwiseOr: "|",
     tirx.BitwiseXor: "^",
 }
+# Types whose values have 32 bits in registers.
+_WIDE = ("bool", "int32", "uint32", HALF, "float32")
 _COMPARISONS = (tirx.LT, tirx.LE, tirx.GT, tirx.GE, tirx.EQ, tirx.NE)
 # Functions that OpenCL C has for vectors too, under the names of the C library, which TVM uses.
 _BUILTINS = frozenset(
@@ -172,6 +178,8 @@ class _Writer:
         dtype = str(buffer.dtype)
         if dtype not in STORED:
             raise GpuRefusalError(f"OpenCL C 1.2 has no tensors of {dtype}")
+        if dtype == HALF and space != "__global":
+            dtype = "float32"
         return _Memory(name, dtype, space, prod(int(size) for size in buffer.shape))
 
     def _name(self, hint: str) -> str:
@@ -298,8 +306,7 @@ class _Writer:
         memory, index = self.memories[node.buffer], node.indices[0]
         self.written.add(memory.name)
         if self.lane is None:
-            value = self._scalar(node.value)
-            self._line(f"{self._element(memory, index)} = {self._converted(value, memory)};")
+            self._write(memory, index, self._scalar(node.value))
             return
         base = self._contiguous(index)
         value = self._vector(node.value)
@@ -312,7 +319,16 @@ class _Writer:
         if place is not None:
             self._line(f"{place} = {value};")
         else:
-            self._line(f"vstore{self.lane.count}({value}, 0, {self._address(memory, base)});")
+            store = "vstore_half" if memory.dtype == HALF else "vstore"
+            self._line(f"{store}{self.lane.count}({value}, 0, {self._address(memory, base)});")
+
+    def _write(self, memory: _Memory, index: Any, value: str) -> None:
+        """Write one element."""
+        if memory.dtype == HALF:
+            self._line(f"vstore_half({value}, {self._index(index)}, {memory.name});")
+            return
+        value = f"(uchar)({value})" if memory.dtype == "bool" else value
+        self._line(f"{self._element(memory, index)} = {value};")
 
     def _scatter(self, memory: _Memory, index: Any, value: str) -> None:
         """Write the lanes of a vector one by one."""
@@ -321,10 +337,10 @@ class _Writer:
             raise _NoVectorError
         lane, self.lane = self.lane, None
         name = self._name("lanes")
-        self._line(f"const {STORED[memory.dtype]}{lane.count} {name} = {value};")
+        kind = "float" if memory.dtype == HALF else STORED[memory.dtype]
+        self._line(f"const {kind}{lane.count} {name} = {value};")
         for i in range(lane.count):
-            place = self._element(memory, self._at_lane(index, lane, i))
-            self._line(f"{place} = {name}.s{_LANES[i]};")
+            self._write(memory, self._at_lane(index, lane, i), f"{name}.s{_LANES[i]}")
         self.lane = lane
 
     # Memory.
@@ -373,7 +389,7 @@ class _Writer:
             if count != memory.lanes or not self._is_aligned(base, count):
                 self.scalar.add(memory.name)
             return f"{memory.name}[{self._index(self._divided(base, count))}]"
-        if not memory.space or not self._is_aligned(base, count):
+        if not memory.space or memory.dtype == HALF or not self._is_aligned(base, count):
             return None
         constant = "" if memory.name in self.written else "const "
         kind = f"{memory.space} {constant}{STORED[memory.dtype]}{count} *"
@@ -394,10 +410,7 @@ class _Writer:
         dtype = str(node.ty.dtype)
         if dtype not in STORED:
             raise GpuRefusalError(f"OpenCL C 1.2 has no values of {dtype}")
-        return "int" if dtype == "bool" else STORED[dtype]
-
-    def _converted(self, value: str, memory: _Memory) -> str:
-        return f"(uchar)({value})" if memory.dtype == "bool" else value
+        return {"bool": "int", HALF: "float"}.get(dtype, STORED[dtype])
 
     def _scalar(self, node: Any) -> str:
         """Return the text of an expression of one value."""
@@ -476,7 +489,7 @@ class _Writer:
     def _mask(self, text: str, dtype: str) -> str:
         """Return a vector of truth values, which are as wide as what was compared, in 32 bits."""
         assert self.lane is not None
-        wide = dtype in ("float32", "int32", "uint32", "bool")
+        wide = dtype in _WIDE
         return text if wide else f"convert_int{self.lane.count}({text})"
 
     def _logical(self, node: Any, visit: Callable[[Any], str]) -> str:
@@ -496,7 +509,7 @@ class _Writer:
         if isinstance(first, (tirx.FloatImm, tirx.IntImm)):
             first, second = second, first
         lanes = str(self.lane.count) if self.lane and self._is_vector(visit) else ""
-        if str(node.ty.dtype) != "float32":
+        if not str(node.ty.dtype).startswith("float"):
             kind = f"({self._type(node)}{lanes})"
             return f"{name.removeprefix('ec_')}({kind}{visit(first)}, {kind}{visit(second)})"
         kind = f"float{lanes}"
@@ -512,7 +525,7 @@ class _Writer:
     def _cast(self, node: Any, visit: Callable[[Any], str]) -> str:
         source, target = str(node.value.ty.dtype), str(node.ty.dtype)
         value = visit(node.value)
-        if source == target:
+        if source == target or {source, target} == {HALF, "float32"}:
             return value
         lanes = str(self.lane.count) if self.lane and self._is_vector(visit) else ""
         if target == "bool":
@@ -535,7 +548,7 @@ class _Writer:
         assert self.lane is not None
         mask = self._vector(condition)
         dtype = str(values[0].ty.dtype)
-        if dtype not in ("float32", "int32", "uint32", "bool"):
+        if dtype not in _WIDE:
             signed = STORED[dtype].removeprefix("u")
             mask = f"convert_{signed}{self.lane.count}({mask})"
         return f"({mask} ? {first} : {second})"
@@ -543,14 +556,17 @@ class _Writer:
     def _load(self, node: Any, visit: Callable[[Any], str]) -> str:
         memory, index = self.memories[node.source], node.indices[0]
         if not self._is_vector(visit):
+            if memory.dtype == HALF:
+                return f"vload_half({self._index(index)}, {memory.name})"
             text = self._element(memory, index)
             return f"({text} != 0)" if memory.dtype == "bool" else text
         base = self._contiguous(index)
         if base is None:
             raise _NoVectorError
         assert self.lane is not None
+        load = "vload_half" if memory.dtype == HALF else "vload"
         text = self._whole(memory, base) or (
-            f"vload{self.lane.count}(0, {self._address(memory, base)})"
+            f"{load}{self.lane.count}(0, {self._address(memory, base)})"
         )
         return f"(convert_int{self.lane.count}({text}) != 0)" if memory.dtype == "bool" else text
 

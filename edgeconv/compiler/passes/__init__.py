@@ -2,6 +2,7 @@
 
 from edgeconv.compiler.passes.fold_scale_shift import fold_scale_shift
 from edgeconv.compiler.passes.fuse import CALL_TIR, fuse
+from edgeconv.compiler.passes.half_storage import half_storage
 from edgeconv.compiler.passes.layout import blocked_layout
 from edgeconv.compiler.passes.legalize import ALIASING, legalize
 from edgeconv.compiler.passes.own_outputs import own_outputs
@@ -14,6 +15,7 @@ __all__ = [
     "blocked_layout",
     "fold_scale_shift",
     "fuse",
+    "half_storage",
     "legalize",
     "own_outputs",
     "pointer_offset",

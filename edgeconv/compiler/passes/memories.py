@@ -74,6 +74,8 @@ class _Memories:
         parts = [getattr(operand, "name", "") for operand in value.args[1].fields]
         if len(set(parts)) < len(parts) or not all(map(self._is_free, parts)):
             return False
+        if any(not _same_type(self._made[part], var) for part in parts):
+            return False
         batch, _, *rest = shape_of(var)
         aligned = batch == 1 and prod(rest) * _itemsize(var) % self._alignment == 0
         members = [member for part in parts for member in self._members(part)]
@@ -92,6 +94,8 @@ class _Memories:
             return False
         operand = getattr(value.args[1].fields[0], "name", "")
         if operand not in self._made or operand in self._results:
+            return False
+        if not _same_type(self._made[operand], var):
             return False
         if self._rows & set(self._members(self._root(operand)[0])):
             return False
@@ -145,6 +149,10 @@ class _Memories:
             begin = [first - size for first, size in zip(inside.begin, own, strict=True)]
             frames[var.name] = Frame(inside.memory, inside.shape, tuple(begin))
         return frames
+
+
+def _same_type(one: relax.Var, other: relax.Var) -> bool:
+    return str(one.ty.dtype) == str(other.ty.dtype)
 
 
 def _itemsize(tensor: relax.Var) -> int:

@@ -87,6 +87,17 @@ def inline_stages(sch: s_tir.Schedule) -> None:
             sch.compute_inline(block)
 
 
+def inline_operands(sch: s_tir.Schedule, prefix: str) -> None:
+    """Inline blocks whose names begin with `prefix` where they do something to a parameter."""
+    parameters = list(sch.mod["main"].params)
+    for name in block_names(sch):
+        block = sch.get_sblock(name)
+        if name.startswith(prefix) and any(
+            sch.get(block).reads[0].source.same_as(parameter) for parameter in parameters
+        ):
+            sch.compute_inline(block)
+
+
 def is_flat(sch: s_tir.Schedule, block: object) -> bool:
     """Whether every operand has the result's shape and is read where the result is written."""
     statement = sch.get(block)

@@ -12,8 +12,9 @@ from typing import Any
 import tvm
 from tvm import s_tir
 
+from edgeconv.compiler.compute.convert import WIDEN
 from edgeconv.compiler.schedules.bias import start_from_bias
-from edgeconv.compiler.schedules.common import block_names, narrowed
+from edgeconv.compiler.schedules.common import block_names, inline_operands, narrowed
 from edgeconv.compiler.schedules.cpu import (
     conv,
     conv_plain,
@@ -91,6 +92,7 @@ def _scheduled(
             raise GpuRefusalError("its loops are sequential")
         # One opaque block, a loop nest written by hand, is compiled as it stands.
         return lay_in_frames(module)
+    inline_operands(sch, WIDEN)
     anchor = next((name for name in block_names(sch) if name in rules), None)
     if anchor is None:
         otherwise(sch, machine)
