@@ -64,9 +64,10 @@ def test_equal_inputs_give_equal_bytes(model: str) -> None:
     assert again.manifest == artifact(model, "host").manifest
 
 
+@pytest.mark.parametrize("target", ["rasp4", "mali-g610"])
 @pytest.mark.parametrize("model", TINY)
-def test_every_operand_is_what_was_last_written_there(model: str) -> None:
-    plan = artifact(model, "rasp4").plan
+def test_every_operand_is_what_was_last_written_there(model: str, target: str) -> None:
+    plan = artifact(model, target).plan
 
     def in_arena(indices: tuple[int, ...]) -> list[Buffer]:
         found = (plan.buffers[index] for index in indices)

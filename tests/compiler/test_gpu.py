@@ -1,0 +1,111 @@
+"""What compiling for a GPU makes: kernels without a fault, and an honest account of the rest."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from functools import cache
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from opencl_programs import oclgrind
+
+import edgeconv
+from edgeconv import nn
+from edgeconv.artifact import CPU_FUNCTIONS, OPENCL_SOURCES, Artifact
+from edgeconv.compiler.twin import twin
+from edgeconv.nn.families import FAMILIES
+from edgeconv.plan import GPU_ALIGNMENT, Backend
+from edgeconv.target import list_targets
+
+EXAMPLES = {
+    name: example for family in FAMILIES.values() for name, example in family.examples.items()
+}
+GPUS = [target.name for target in list_targets() if target.gpu]
+
+
+@cache
+def layer(name: str, target: str = "android-opencl") -> Artifact:
+    """A compiled example of `edgeconv/nn/families.py`."""
+    example = EXAMPLES[name]
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(shape, generator=generator) for shape in example.shapes]
+    return edgeconv.compile(nn.seed_weights(example.make(), 0).eval(), inputs, target=target)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_layer_runs_on_the_gpu_alone_and_oclgrind_finds_no_fault(name: str) -> None:
+    compiled = layer(name)
+    assert compiled.plan.refused == {}
+    assert {step.backend for step in compiled.plan.steps} == {Backend.OPENCL}
+    folder = twin(compiled).unpack()
+    result = subprocess.run(
+        [folder / "runner", "--self-test"],
+        env=oclgrind(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("target", GPUS)
+def test_every_gpu_gets_kernels_that_fit_it(target: str) -> None:
+    name = next(iter(EXAMPLES))
+    compiled = layer(name, target)
+    compiled.verify(device="opencl").raise_if_failed()
+    gpu = compiled.manifest.target.gpu
+    assert gpu is not None
+    for step in compiled.plan.steps:
+        assert step.ndrange is not None
+        x, y, z = step.ndrange.local_size
+        assert x * y * z <= gpu.max_workgroup
+        buffers = [compiled.plan.buffers[i] for i in step.inputs + step.outputs]
+        assert all(buffer.offset % GPU_ALIGNMENT == 0 for buffer in buffers)
+
+
+def test_an_artifact_without_an_ndk_has_what_a_twin_needs(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANDROID_NDK_HOME", raising=False)
+    compiled = edgeconv.compile(torch.nn.ReLU(), [torch.zeros(1, 4)], target="adreno-660")
+    assert "adreno-660 needs an Android NDK" in caplog.text
+    assert {"runner", "libmodel.so"} & set(compiled.entries) == set()
+    assert {"plan.json", "weights.bin", OPENCL_SOURCES, "edgeconv.h"} <= set(compiled.entries)
+    assert CPU_FUNCTIONS not in compiled.entries
+    assert not re.search(r"^#include", compiled.entries[OPENCL_SOURCES].decode(), re.M)
+
+
+def top_k() -> onnx.ModelProto:
+    """y = the 3 largest of relu(x)'s rows, with their places."""
+
+    def info(name: str, kind: int, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    graph = helper.make_graph(
+        [
+            helper.make_node("Relu", ["x"], ["t"], "relu"),
+            helper.make_node("TopK", ["t", "k"], ["y", "places"], "top"),
+        ],
+        "top_k",
+        [info("x", TensorProto.FLOAT, (4, 10))],
+        [info("y", TensorProto.FLOAT, (4, 3)), info("places", TensorProto.INT64, (4, 3))],
+        [helper.make_tensor("k", TensorProto.INT64, [1], [3])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def test_what_the_gpu_cannot_compute_runs_on_the_cpu_and_says_why(tmp_path) -> None:
+    path = tmp_path / "top.onnx"
+    onnx.save(top_k(), path)
+    compiled = edgeconv.compile(path, target="android-opencl")
+    refused = {step.name for step in compiled.plan.steps if step.backend is Backend.CPU}
+    assert set(compiled.plan.refused) == refused
+    assert any("sequential" in reason for reason in compiled.plan.refused.values())
+    assert CPU_FUNCTIONS in compiled.entries
+    report = compiled.verify()
+    report.raise_if_failed()
+    assert report.refused == compiled.plan.refused
