@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 from functools import cache
+from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from opencl_programs import oclgrind
 
 import edgeconv
@@ -79,32 +81,36 @@ def test_an_artifact_without_an_ndk_has_what_a_twin_needs(
     assert not re.search(r"^#include", compiled.entries[OPENCL_SOURCES].decode(), re.M)
 
 
-def top_k() -> onnx.ModelProto:
-    """y = the 3 largest of relu(x)'s rows, with their places."""
+def recurrent() -> onnx.ModelProto:
+    """y = an LSTM of 3 units over relu(x), 5 steps of a batch of 2 with 4 features."""
 
-    def info(name: str, kind: int, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, kind, shape)
+    def info(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.standard_normal((1, 12, 4)), "r": rng.standard_normal((1, 12, 3))}
     graph = helper.make_graph(
         [
             helper.make_node("Relu", ["x"], ["t"], "relu"),
-            helper.make_node("TopK", ["t", "k"], ["y", "places"], "top"),
+            helper.make_node("LSTM", ["t", "w", "r"], ["y"], "lstm", hidden_size=3),
         ],
-        "top_k",
-        [info("x", TensorProto.FLOAT, (4, 10))],
-        [info("y", TensorProto.FLOAT, (4, 3)), info("places", TensorProto.INT64, (4, 3))],
-        [helper.make_tensor("k", TensorProto.INT64, [1], [3])],
+        "recurrent",
+        [info("x", (5, 2, 4))],
+        [info("y", (5, 1, 2, 3))],
+        [numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
-def test_what_the_gpu_cannot_compute_runs_on_the_cpu_and_says_why(tmp_path) -> None:
-    path = tmp_path / "top.onnx"
-    onnx.save(top_k(), path)
+def test_what_the_gpu_cannot_compute_runs_on_the_cpu_and_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "recurrent.onnx"
+    onnx.save(recurrent(), path)
     compiled = edgeconv.compile(path, target="android-opencl")
-    refused = {step.name for step in compiled.plan.steps if step.backend is Backend.CPU}
-    assert set(compiled.plan.refused) == refused
-    assert any("sequential" in reason for reason in compiled.plan.refused.values())
+    places = [step.backend for step in compiled.plan.steps]
+    assert set(places) == {Backend.CPU, Backend.OPENCL}
+    on_cpu = [step.name for step in compiled.plan.steps if step.backend is Backend.CPU]
+    assert list(compiled.plan.refused) == on_cpu
+    assert "sequential" in compiled.plan.refused[on_cpu[0]]
     assert CPU_FUNCTIONS in compiled.entries
     report = compiled.verify()
     report.raise_if_failed()
