@@ -14,7 +14,7 @@ EXAMPLES = {
 }
 
 
-@pytest.mark.parametrize("target", ["host", "rasp4", "rasp2", "android-opencl"])
+@pytest.mark.parametrize("target", ["host", "rasp4", "rasp2"])
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
 def test_layer_equals_pytorch(example: Example, target: str) -> None:
     module = nn.seed_weights(example.make(), 0).eval()

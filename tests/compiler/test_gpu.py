@@ -38,8 +38,9 @@ def layer(name: str, target: str = "android-opencl") -> Artifact:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_a_layer_runs_on_the_gpu_alone_and_oclgrind_finds_no_fault(name: str) -> None:
+def test_a_layer_equals_pytorch_on_the_gpu_alone_and_oclgrind_finds_no_fault(name: str) -> None:
     compiled = layer(name)
+    compiled.verify().raise_if_failed()
     assert compiled.plan.refused == {}
     assert {step.backend for step in compiled.plan.steps} == {Backend.OPENCL}
     folder = twin(compiled).unpack()
