@@ -106,19 +106,21 @@ def _oclgrind_library() -> Path:
     return library
 
 
-def oclgrind() -> dict[str, str]:
+def oclgrind(*, separate: bool = True) -> dict[str, str]:
     """The environment in which programs run their kernels in oclgrind, with all of its checks.
 
     It writes what it finds into the program's output: accesses outside of a tensor, reads of what
     nothing has written, races. All steps must be in OpenCL, and no observer set. Not through
     oclgrind's own command, which puts its library before all others: the loader of drivers would
-    call that, and it the loader.
+    call that, and it the loader. Where tensors are parts of others, they cannot be kept `separate`;
+    then the bounds that it knows are those of the whole arena.
     """
+    library = _oclgrind_library()
     checks = ("CHECK_API", "DATA_RACES", "UNINITIALIZED")
     # Optimised code has an instruction (freeze) that its interpreter lacks.
     return {
         **os.environ,
-        "EDGECONV_OPENCL": str(_oclgrind_library()),
+        "EDGECONV_OPENCL": str(library if separate else library.with_name("libOpenCL.so")),
         "EDGECONV_OPENCL_CACHE": "",
         "OCLGRIND_BUILD_OPTIONS": "-cl-opt-disable",
         **{f"OCLGRIND_{check}": "1" for check in checks},
