@@ -157,8 +157,8 @@ def test_other_zips_are_refused(data, tmp_path):
 
 
 def test_a_newer_schema_says_what_to_do(data, tmp_path):
-    with pytest.raises(ArtifactError, match=r"schema 2.*compile the model again"):
-        load(with_manifest(data, "schema", value=2), tmp_path)
+    with pytest.raises(ArtifactError, match=r"schema 3.*compile the model again"):
+        load(with_manifest(data, "schema", value=3), tmp_path)
 
 
 def test_every_key_of_the_manifest_is_needed(data, tmp_path):
