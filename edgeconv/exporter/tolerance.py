@@ -219,8 +219,17 @@ def _rounding(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> float:
     dtype = types[first_output(node)].dtype
     if not np.issubdtype(dtype, np.floating):
         return 0.0
-    length = math.sqrt(accumulation_length(node, types)) + _places(node, types)
+    length = math.sqrt(accumulation_length(node, types) + _bias(node)) + _places(node, types)
     return float(np.finfo(dtype).eps) * length
+
+
+def _bias(node: onnx.NodeProto) -> int:
+    """Return the terms of a bias, which may be a folded normalisation's.
+
+    That is its subtraction, scaling and addition, and the rounding of the weights it went into.
+    """
+    biased = node.op_type in {"Conv", "ConvTranspose", "Gemm"} and len(node.input) > 2
+    return 4 if biased and node.input[2] else 0
 
 
 def _places(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
@@ -231,27 +240,19 @@ def _places(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     return 2 * max(types[node.input[0]].shape[2:], default=0) if interpolates else 0
 
 
-def _bias(node: onnx.NodeProto) -> int:
-    """Return the terms of a bias, which may be a folded normalisation's.
-
-    That is its subtraction, scaling and addition, and the rounding of the weights it went into.
-    """
-    return 4 if len(node.input) > 2 and node.input[2] else 0
-
-
 def _conv(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
-    return math.prod(types[node.input[1]].shape[1:]) + _bias(node)
+    return math.prod(types[node.input[1]].shape[1:])
 
 
 def _conv_transpose(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     # Counts every tap, though only one in stride^2 meets a given output.
     channels, _, *kernel = types[node.input[1]].shape
-    return channels // int(attribute(node, "group", 1)) * math.prod(kernel) + _bias(node)
+    return channels // int(attribute(node, "group", 1)) * math.prod(kernel)
 
 
 def _gemm(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:
     rows, columns = types[node.input[0]].shape
-    return (rows if attribute(node, "transA", 0) else columns) + _bias(node)
+    return rows if attribute(node, "transA", 0) else columns
 
 
 def _matmul(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> int:

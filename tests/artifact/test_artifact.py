@@ -174,7 +174,7 @@ def test_every_key_of_the_manifest_is_needed(data, tmp_path):
         (("schema",), 0, "schema: expected 1 or more"),
         (("threads",), True, "threads: expected an integer"),
         (("threads",), 0, "threads: expected 1 or more"),
-        (("precision",), "int3", "precision: expected fp32"),
+        (("precision",), "int3", "precision: expected one of fp32, fp16, mixed"),
         (("emit",), "all", "emit: expected one of bundle"),
         (("golden",), "zero", "golden: expected a list"),
         (("model", "onnx_sha256"), "abc", "onnx_sha256: expected a SHA-256"),

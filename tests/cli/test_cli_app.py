@@ -17,6 +17,7 @@ COMMANDS = [
     "verify",
     "run",
     "bench",
+    "profile",
     "inspect",
     "targets",
     "models",

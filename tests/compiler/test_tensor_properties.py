@@ -218,7 +218,8 @@ def test_quantised_convolution(
     random = np.random.default_rng(seed)
     batch, channels, outs, size = extents
     x = random.integers(0, 256, (batch, channels * groups, size, size)).astype(np.uint8)
-    w = random.integers(-128, 128, (outs * groups, channels, 2, 2)).astype(np.int8)
+    # ONNX Runtime adds pairs of products in 16 bits, with saturation, on processors without VNNI.
+    w = random.integers(-64, 64, (outs * groups, channels, 2, 2)).astype(np.int8)
     constants = {
         "xs": np.float32(0.1),
         "xz": np.uint8(random.integers(256)),
