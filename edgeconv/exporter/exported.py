@@ -55,10 +55,13 @@ class Exported:
     @cached_property
     def tolerances(self) -> dict[str, float]:
         """Return the largest permitted max |got - want| / max |want| by output name."""
-        return self.tolerances_in(Precision.FP32)
+        return self._measured(Precision.FP32)
 
     def tolerances_in(self, precision: Precision) -> dict[str, float]:
         """Return the same where tensors are stored in `precision`."""
+        return self.tolerances if precision is Precision.FP32 else self._measured(precision)
+
+    def _measured(self, precision: Precision) -> dict[str, float]:
         from edgeconv.exporter.tolerance import tolerance
 
         return tolerance(self.model, [case.inputs for case in self.golden], precision)

@@ -97,7 +97,7 @@ def test_a_board_runs_its_own_programs() -> None:
 def with_range(*sizes: tuple[int, ...]) -> Plan:
     plan = opencl_programs.plan()
     first, *rest = plan.steps
-    return replace(plan, steps=(replace(first, ndrange=NDRange(*sizes)), *rest))  # type: ignore[arg-type]
+    return replace(plan, steps=(replace(first, ndrange=NDRange(*sizes)), *rest))  # type: ignore[arg-type]  # of any length
 
 
 @pytest.mark.parametrize(
