@@ -105,6 +105,12 @@ def compile(
     if threads < 1:
         raise UsageError(f"threads={threads}: must be 1 or more")
     board = load_target(target) if isinstance(target, str) else target
+    storage = _choice(precision, "precision", Precision)
+    if storage is not Precision.FP32 and board.gpu is None:
+        raise UsageError(
+            f"precision {precision}: target {board.name!r} is a CPU, which computes in fp32 only; "
+            "half precision is for GPUs (`edgeconv targets`)."
+        )
     report = progress or (lambda stage, done, total: None)
     report("export", 0, 1)
     exported = export(
@@ -122,7 +128,7 @@ def compile(
     return compile_exported(
         exported,
         board,
-        precision=_choice(precision, "precision", Precision),
+        precision=storage,
         threads=threads,
         emit=_choice(emit, "emit", Emit),
         dump=None if dump is None else Path(dump),

@@ -34,7 +34,6 @@ from edgeconv.compiler.passes import (
 )
 from edgeconv.compiler.planner import kernel_functions, plan_graph
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine, machine_of
-from edgeconv.errors import UsageError
 from edgeconv.exporter import Exported, beyond_half
 from edgeconv.inspection import inspect_model, totals
 from edgeconv.plan import Plan
@@ -80,22 +79,16 @@ def compile_exported(
     Args:
         exported: a checked model with golden cases.
         target: for which board.
-        precision: in which tensors between kernels, and weights, are stored.
+        precision: in which tensors between kernels, and weights, are stored; CPUs have fp32 only.
         threads: number of threads that the artifact runs with unless told otherwise.
         emit: what to link.
         dump: folder for every stage's result; None for none.
         progress: called with (stage, done, total).
 
     Raises:
-        UsageError: the target does not have the precision.
         UnsupportedModelError: naming every operator that is not supported, before any compiling.
         ToolchainError: a compiler or linker failed.
     """
-    if precision is not Precision.FP32 and target.gpu is None:
-        raise UsageError(
-            f"precision {precision}: target {target.name!r} is a CPU, which computes in fp32 only; "
-            "half precision is for GPUs (`edgeconv targets`)."
-        )
     report = progress or (lambda stage, done, total: None)
     dumped = Dump(dump)
     dumped.onnx(exported.model)
