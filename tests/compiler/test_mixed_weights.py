@@ -107,6 +107,11 @@ def test_packed_experts_are_mixed(batch: int, groups: int, kernel: int) -> None:
     assert sum(step.macs for step in steps) == batch * (4 * (size + 32) + size * 9 * 11)
 
 
+def test_a_block_of_channels_may_belong_to_two_samples() -> None:
+    """30 channels take as many blocks as 32, but the second sample starts inside of one."""
+    check(*mixed(Case(3, 4, 30, 1, 1, 3)))
+
+
 def test_batch_norm_becomes_part_of_the_experts() -> None:
     nodes = [
         helper.make_node("MatMul", ["mixing", "experts"], ["sum"], name="mix"),

@@ -40,11 +40,15 @@ def packed_weight(forms: Forms, name: str, conv: Convolution, pack: Pack) -> rel
 
 def _mixed(forms: Forms, name: str, mixture: Mixture, pack: Pack) -> relax.Expr | None:
     """Mix packed experts; None where the kernel packs samples otherwise than one by one."""
-    experts = np.stack([pack(expert) for expert in mixture.experts])
-    count, first, *rest = experts.shape
-    shape = (mixture.samples * first, *rest)
-    if mixture.samples > 1 and pack(np.zeros(mixture.shape, experts.dtype)).shape != shape:
+    # Every weight says which one it is. Shapes would not do: both ways may pad to the same one.
+    places = np.arange(1, prod(mixture.shape) + 1)
+    by_sample = places.reshape(mixture.samples, *mixture.experts.shape[1:])
+    together = pack(places.reshape(mixture.shape))
+    if not np.array_equal(together, np.concatenate([pack(sample) for sample in by_sample])):
         return None
+    experts = np.stack([pack(expert) for expert in mixture.experts])
+    count = len(experts)
+    shape = together.shape
     rows = (mixture.samples, prod(experts.shape[1:]))
     factors = forms.builder.emit(
         relax.op.reshape(forms.as_plain(mixture.factors), (mixture.samples, count))
