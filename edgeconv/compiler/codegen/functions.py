@@ -1,10 +1,13 @@
-"""Exponential functions in single precision as arithmetic, which vectorises.
+"""Exponential functions in single precision as arithmetic on vectors.
 
 Otherwise they are calls of the C library, one for each lane. Infinities and NaN come out as from
 the library; errors are below 1 unit in the last place for exp, below 1.4 for tanh and erf.
 
 Arguments are reduced to exp(x) = 2^n * exp(r) with |r| <= log(2) / 2, as usual (Muller, "Elementary
 Functions", chapter 11); the polynomials are minimax fits in the range beside them.
+
+Intermediate results are stores to local buffers, registers in the end. TVM's analyser would write
+the value of a `Let` in place of each use, and the terms grow exponentially: a GELU took seconds.
 """
 
 from __future__ import annotations
@@ -36,122 +39,150 @@ _ROUNDER = 1.5 * 2**23
 _LOG2 = (0.693145751953125, 1.428606765330187e-06)
 
 
+# Names a value that is used more than once.
+Keep = Callable[[Any], Any]
+
+
 def inline_functions(function: tirx.PrimFunc) -> tirx.PrimFunc:
-    """Return a function without calls of exp, sigmoid, tanh and erf in single precision."""
-
-    def replace(call: Any) -> Any:
-        make = _FUNCTIONS.get(getattr(call.op, "name", ""))
-        if make is None or str(call.ty.dtype) != FLOAT:
-            return call
-        return make(call.args[0])
-
-    return tvm_ffi.structural_map(function, [(tvm.ir.Call, replace)])
+    """Return a vectorised function without calls of exp, sigmoid, tanh and erf on float32."""
+    inlining = _Inlining()
+    return tvm_ffi.structural_mutate(
+        function, [(tirx.BufferStore, inlining.store), (tvm.ir.Call, inlining.call)]
+    )
 
 
-def _number(value: float) -> Any:
-    return tirx.const(value, FLOAT)
+class _Inlining:
+    """Replaces calls in stored values, and puts the statements that this takes before the store."""
 
+    def __init__(self) -> None:
+        self._statements: list[Any] = []
+        self._conditions: list[Any] = []
 
-def _let(value: Any, body: Callable[[Any], Any]) -> Any:
-    """Return `body` of a variable that holds `value`."""
-    variable = tirx.Var("t", str(value.ty.dtype))
-    return tirx.Let(variable, value, body(variable))
+    def store(self, statement: Any, mutator: Any) -> Any:
+        value = mutator.mutate(statement.value)
+        if not self._statements:
+            return statement
+        before, self._statements = self._statements, []
+        store = tirx.BufferStore(statement.buffer, value, statement.indices)
+        return tirx.SeqStmt([*before, store])
+
+    def call(self, call: Any, mutator: Any) -> Any:
+        name = getattr(call.op, "name", "")
+        if name == "prim.if_then_else":
+            return self._conditional(call, mutator)
+        make = _FUNCTIONS.get(name)
+        if make is None or not str(call.ty.dtype).startswith(FLOAT):
+            return mutator.default_mutate(call)
+        argument = mutator.mutate(call.args[0])
+        for condition in reversed(self._conditions):
+            # What a branch loads may lie outside of a buffer where the branch is not taken.
+            argument = tirx.if_then_else(condition, argument, tirx.const(0, call.ty.dtype))
+        return make(argument, self._keep)
+
+    def _conditional(self, call: Any, mutator: Any) -> Any:
+        condition, *branches = call.args
+        results = []
+        for branch, taken in zip(branches, (condition, tirx.Not(condition)), strict=True):
+            self._conditions.append(taken)
+            results.append(mutator.mutate(branch))
+            self._conditions.pop()
+        return tirx.if_then_else(condition, *results)
+
+    def _keep(self, value: Any) -> Any:
+        register = tirx.decl_buffer((1,), str(value.ty.dtype), "t", scope="local")
+        self._statements += [tirx.AllocBuffer(register), tirx.BufferStore(register, value, [0])]
+        return register[0]
 
 
 def _polynomial(x: Any, coefficients: Sequence[float]) -> Any:
-    total = _number(coefficients[-1])
+    total = coefficients[-1]
     for coefficient in coefficients[-2::-1]:
-        total = total * x + _number(coefficient)
+        total = total * x + coefficient
     return total
+
+
+def _where(condition: Any, yes: Any, no: Any) -> Any:
+    """Return `yes` or `no`, one of which may be a number."""
+    dtype = (no if isinstance(yes, float) else yes).ty.dtype
+    either = (tirx.const(x, dtype) if isinstance(x, float) else x for x in (yes, no))
+    return tirx.Select(condition, *either)
 
 
 def _bounded(x: Any, low: float, high: float) -> Any:
     """Return `x` within bounds; NaN stays."""
-    least, most = _number(low), _number(high)
-    return tirx.Select(x > most, most, tirx.Select(x < least, least, x))
+    return _where(x > high, high, _where(x < low, low, x))
 
 
-def _reduced(x: Any, body: Callable[[Any, Any], Any]) -> Any:
-    """Return body(n, exp(r) - 1) where x = n * log(2) + r, for |x| < 2^21."""
+def _bits(x: Any) -> Any:
+    return tirx.reinterpret(str(x.ty.dtype).replace(FLOAT, "int32"), x)
 
-    def rest(shifted: Any) -> Any:
-        n = tirx.reinterpret("int32", shifted) - tirx.reinterpret("int32", _number(_ROUNDER))
-        whole = shifted - _number(_ROUNDER)
-        r = x - whole * _number(_LOG2[0]) - whole * _number(_LOG2[1])
-        return _let(r, lambda r: _let(r * r * _polynomial(r, _EXP) + r, lambda p: body(n, p)))
 
-    return _let(x * _number(1.4426950408889634) + _number(_ROUNDER), rest)
+def _reduced(x: Any, keep: Keep) -> tuple[Any, Any]:
+    """Return n and exp(r) - 1 where x = n * log(2) + r, for |x| < 2^21."""
+    shifted = keep(x * 1.4426950408889634 + _ROUNDER)
+    n = _bits(shifted) - _bits(tirx.const(_ROUNDER, x.ty.dtype))
+    whole = shifted - _ROUNDER
+    r = keep(x - whole * _LOG2[0] - whole * _LOG2[1])
+    return n, keep(r * r * _polynomial(r, _EXP) + r)
 
 
 def _power_of_two(n: Any) -> Any:
     """Return 2^n for -127 < n < 128."""
-    return tirx.reinterpret(FLOAT, tirx.shift_left(n + 127, tirx.const(23, "int32")))
+    shifted = tirx.shift_left(n + 127, tirx.const(23, n.ty.dtype))
+    return tirx.reinterpret(str(n.ty.dtype).replace("int32", FLOAT), shifted)
 
 
-def _exp(value: Any) -> Any:
-    def scaled(n: Any, p: Any) -> Any:
-        # In two steps, since results may be denormal, and 2^n may be infinite where they are not.
-        def twice(half: Any) -> Any:
-            return (p + _number(1)) * _power_of_two(half) * _power_of_two(n - half)
-
-        return _let(tirx.shift_right(n, tirx.const(1, "int32")), twice)
-
-    return _let(value, lambda x: _let(_bounded(x, -104, 89), lambda y: _reduced(y, scaled)))
+def _exp(value: Any, keep: Keep) -> Any:
+    n, p = _reduced(keep(_bounded(keep(value), -104.0, 89.0)), keep)
+    # In two steps, since results may be denormal, and 2^n may be infinite where they are not.
+    half = keep(tirx.shift_right(n, tirx.const(1, n.ty.dtype)))
+    return (p + 1.0) * _power_of_two(half) * _power_of_two(n - half)
 
 
-def _small_exp(x: Any) -> Any:
+def _small_exp(x: Any, keep: Keep) -> Any:
     """Return exp(x) where |x| < 87."""
-    return _reduced(x, lambda n, p: _let(_power_of_two(n), lambda scale: p * scale + scale))
+    n, p = _reduced(x, keep)
+    scale = keep(_power_of_two(n))
+    return p * scale + scale
 
 
-def _sigmoid(value: Any) -> Any:
-    return _number(1) / (_number(1) + _exp(_number(0) - value))
+def _sigmoid(value: Any, keep: Keep) -> Any:
+    return 1.0 / (1.0 + _exp(0.0 - value, keep))
 
 
-def _odd(
-    value: Any, border: float, small: Callable[[Any], Any], large: Callable[[Any], Any]
-) -> Any:
-    """Return small(x) where |x| < border, and large(|x|) with the sign of x elsewhere."""
-
-    def function(x: Any) -> Any:
-        size = tirx.Select(x < _number(0), _number(0) - x, x)
-
-        def either(size: Any) -> Any:
-            far = _let(large(size), lambda y: tirx.Select(x < _number(0), _number(0) - y, y))
-            return tirx.Select(size < _number(border), small(x), far)
-
-        return _let(size, either)
-
-    return _let(value, function)
+def _size(x: Any) -> Any:
+    return _where(x < 0.0, 0.0 - x, x)
 
 
-def _tanh(value: Any) -> Any:
-    def small(x: Any) -> Any:
-        return _let(x * x, lambda z: z * _polynomial(z, _TANH) * x + x)
-
-    def large(size: Any) -> Any:
-        # From 20 on the result is 1.
-        double = _let(_bounded(size, 0, 20), lambda y: y + y)
-        power = _let(double, _small_exp)
-        return _number(1) - _number(2) / (power + _number(1))
-
-    return _odd(value, _TANH_SMALL, small, large)
+def _with_sign(size: Any, x: Any) -> Any:
+    return _where(x < 0.0, 0.0 - size, size)
 
 
-def _erf(value: Any) -> Any:
-    def small(x: Any) -> Any:
-        return _let(x * x, lambda z: _polynomial(z, _ERF) * x + x)
+def _tanh(value: Any, keep: Keep) -> Any:
+    x = keep(value)
+    size, square = keep(_size(x)), keep(x * x)
+    small = square * _polynomial(square, _TANH) * x + x
+    # From 20 on the result is 1.
+    bounded = keep(_bounded(size, 0.0, 20.0))
+    power = _small_exp(keep(bounded + bounded), keep)
+    large = keep(1.0 - 2.0 / (power + 1.0))
+    return _where(size < _TANH_SMALL, small, _with_sign(large, x))
 
-    def large(size: Any) -> Any:
-        logarithm = _let(_bounded(size, 0, _ERF_ONE), lambda y: _polynomial(y, _LOG_ERFC))
-        return _number(1) - _let(logarithm, _small_exp)
 
-    return _odd(value, _ERF_SMALL, small, large)
+def _erf(value: Any, keep: Keep) -> Any:
+    x = keep(value)
+    size, square = keep(_size(x)), keep(x * x)
+    small = _polynomial(square, _ERF) * x + x
+    logarithm = keep(_polynomial(keep(_bounded(size, 0.0, _ERF_ONE)), _LOG_ERFC))
+    large = keep(1.0 - _small_exp(logarithm, keep))
+    return _where(size < _ERF_SMALL, small, _with_sign(large, x))
 
 
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, Callable[[Any, Keep], Any]] = {
     "tirx.exp": _exp,
     "tirx.sigmoid": _sigmoid,
     "tirx.tanh": _tanh,
     "tirx.erf": _erf,
 }
+# TVM vectorises the others by itself.
+tvm.ir.register_op_attr("tirx.erf", "TVectorizable", True)
