@@ -3,6 +3,7 @@
 COUNT ?= 10000
 FILES ?= 1000
 TARGET ?= host
+PRECISION ?= fp32
 fuzz = PYTHONPATH=.:tests .venv/bin/python -m fuzz
 
 help:  ## Show this list
@@ -21,7 +22,7 @@ test: check  ## All checks, then all tests
 	@.venv/bin/python -m pytest --numprocesses auto --dist loadfile
 
 fuzz: setup  ## COUNT random layers on TARGET, FILES damaged files of each kind (SEED=N repeats a run)
-	@$(fuzz) layers --count $(COUNT) --target $(TARGET) $(if $(SEED),--seed $(SEED))
+	@$(fuzz) layers --count $(COUNT) --target $(TARGET) --precision $(PRECISION) $(if $(SEED),--seed $(SEED))
 	@$(fuzz) files --count $(FILES) $(if $(SEED),--seed $(SEED))
 
 bench: setup  ## Time networks and layers beside ONNX Runtime (ONLY='mobilenet*' some of them)

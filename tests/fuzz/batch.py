@@ -19,9 +19,12 @@ from edgeconv.devices import open_session
 from edgeconv.errors import UnsupportedModelError, UsageError
 from edgeconv.metrics import compare
 from edgeconv.runtime import Model
+from edgeconv.target import load_target
 from fuzz.config import Config, RefusedError, draw_config
 
 THREADS = (1, 2, 3)
+# A GPU's kernels run on its own threads.
+GPU_THREADS = (1,)
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,12 @@ class SideBySide(nn.Module):
         return [t for y in results for t in ([y] if isinstance(y, Tensor) else y)]
 
 
-def run_batch(seeds: Sequence[int], target: str, core: int | None = None) -> list[Outcome]:
+def run_batch(
+    seeds: Sequence[int], target: str, core: int | None = None, precision: str = "fp32"
+) -> list[Outcome]:
     """Compare the configurations of all seeds with eager PyTorch.
 
-    `core` is the only one to compile on; None for all.
+    `core` is the only one to compile on, None for all; `precision` is as for `edgeconv.compile`.
 
     Raises what exporting, compiling or running raises, where there are several: one of them
     cannot be compiled. A single one is refused or failed then.
@@ -73,7 +78,7 @@ def run_batch(seeds: Sequence[int], target: str, core: int | None = None) -> lis
         except RefusedError as error:
             refused.append(Outcome(seed, error.family, error.text, "refused", reason=str(error)))
     try:
-        return refused + (_compared(configs, target, core) if configs else [])
+        return refused + (_compared(configs, target, core, precision) if configs else [])
     except Exception as error:
         if len(seeds) > 1:
             raise
@@ -86,19 +91,24 @@ def run_batch(seeds: Sequence[int], target: str, core: int | None = None) -> lis
         return [Outcome(config.seed, config.family, config.text, verdict, reason=reason)]
 
 
-def _compared(configs: Sequence[Config], target: str, core: int | None) -> list[Outcome]:
+def _compared(
+    configs: Sequence[Config], target: str, core: int | None, precision: str
+) -> list[Outcome]:
     network = SideBySide([c.module for c in configs], [len(c.inputs) for c in configs]).eval()
     inputs = [tensor for config in configs for tensor in config.inputs]
     case = {f"inputs_{i}": tensor.numpy() for i, tensor in enumerate(inputs)}
+    gpu = load_target(target).gpu is not None
     with _compiling_on(core):
         artifact = edgeconv.compile(
             network,
             inputs,
             target=target,
             golden_inputs=[case],
-            emit="lib" if target == "host" else "exe",
+            precision=precision,
+            # What a twin is made of is in every artifact, without an NDK in a bundle only.
+            emit="bundle" if gpu else "lib" if target == "host" else "exe",
         )
-    results = list(_results(artifact, case, target))
+    results = list(_results(artifact, case, target, GPU_THREADS if gpu else THREADS))
     wanted = iter(artifact.golden_cases()[0][1].items())
     tolerances = {tensor.name: tensor.tolerance for tensor in artifact.manifest.outputs}
     outcomes = []
@@ -108,17 +118,19 @@ def _compared(configs: Sequence[Config], target: str, core: int | None) -> list[
     return outcomes
 
 
-def _results(artifact: Artifact, case: dict[str, Any], target: str) -> Iterator[dict[str, Any]]:
+def _results(
+    artifact: Artifact, case: dict[str, Any], target: str, counts: Sequence[int]
+) -> Iterator[dict[str, Any]]:
     """Yield the outputs for every number of threads."""
     if target != "host":
         session = open_session(artifact)
-        for threads in THREADS:
+        for threads in counts:
             yield session.run(case, threads)
         return
     with TemporaryDirectory() as folder:
         path = f"{folder}/batch.edge"
         artifact.save(path)
-        for threads in THREADS:
+        for threads in counts:
             with Model(path, threads=threads) as model:
                 yield model.run(case)
 

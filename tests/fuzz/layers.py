@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import os
 import sys
@@ -11,7 +12,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from fuzz.batch import Outcome
+from edgeconv.precision import Precision
+from fuzz.batch import Outcome, run_batch
 from fuzz.config import FAMILIES
 from fuzz.workers import run_batches
 
@@ -20,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=10_000, help="number of configurations")
     parser.add_argument("--seed", type=int, help="of the first one; drawn by default")
     parser.add_argument("--target", default="host")
+    parser.add_argument("--precision", choices=[*Precision], default="fp32", help="of GPUs")
     parser.add_argument("--family", choices=FAMILIES, help="instead of all in turn")
     parser.add_argument("--batch", type=int, default=40, help="configurations per compilation")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
@@ -41,10 +44,12 @@ def main(options: argparse.Namespace) -> int:
         outcomes: list[Outcome] = []
         started = time.monotonic()
         try:
-            for outcome in run_batches(batches, options.target, options.processes):
+            runner = functools.partial(run_batch, precision=options.precision)
+            for outcome in run_batches(batches, options.target, options.processes, runner):
                 outcomes.append(outcome)
                 if outcome.verdict == "failed":
-                    print(f"\n{failure(outcome, options.target)}", flush=True)
+                    text = failure(outcome, options.target, options.precision)
+                    print(f"\n{text}", flush=True)
                 _progress(len(outcomes), options.count, started)
         except KeyboardInterrupt:
             print(f"\nstopped after {len(outcomes)}")
@@ -54,9 +59,11 @@ def main(options: argparse.Namespace) -> int:
     return 0 if complete and all(outcome.verdict != "failed" for outcome in outcomes) else 1
 
 
-def failure(outcome: Outcome, target: str) -> str:
+def failure(outcome: Outcome, target: str, precision: str = "fp32") -> str:
     """Say what failed, and how to see it again."""
     command = f"python -m fuzz layers --count 1 --seed {outcome.seed} --target {target}"
+    if precision != "fp32":
+        command += f" --precision {precision}"
     return (
         f"FAILED seed {outcome.seed} ({outcome.family}): {outcome.reason}\n"
         f"  {outcome.text}\n"

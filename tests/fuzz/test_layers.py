@@ -19,7 +19,7 @@ COUNT = len(FAMILIES)
 
 @pytest.mark.parametrize(
     ("target", "first"),
-    [("host", 0), ("rasp4", COUNT), ("rasp2", 2 * COUNT)],
+    [("host", 0), ("rasp4", COUNT), ("rasp2", 2 * COUNT), ("mali-g610", 3 * COUNT)],
 )
 def test_every_family_equals_pytorch(target: str, first: int) -> None:
     check(range(first, first + COUNT), target)
@@ -88,3 +88,4 @@ def test_the_summary_counts_verdicts_and_reasons() -> None:
     assert lines[3].split() == ["all", "1", "2", "1", "2.000", "(seed", "4)"]
     assert lines[-1].split(maxsplit=1) == ["2", "kernel # is larger than #"]
     assert "--count 1 --seed 4 --target host" in failure(outcomes[3], "host")
+    assert "--target mali-g57 --precision fp16" in failure(outcomes[3], "mali-g57", "fp16")
