@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 from edgeconv.errors import UsageError
+
+CACHE_BYTES = 512 << 20
+"""How much the files of a cache may take together, unless it says otherwise."""
+# A hidden file is still being written, unless it is older.
+_WRITING_S = 3600.0
 
 
 def read_whole(path: Path) -> bytes:
@@ -57,3 +64,35 @@ def cache_dir(name: str) -> Path:
     """Return the folder of one of edgeconv's caches, by XDG_CACHE_HOME or ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "edgeconv" / name
+
+
+def recall(path: Path) -> bytes:
+    """Return a cache's file, which counts as used now; raises OSError where there is none."""
+    data = read_whole(path)
+    # Whether reading counts as use is up to the file system. A cache may be read-only.
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return data
+
+
+def trim_cache(folder: Path, limit: int = CACHE_BYTES) -> None:
+    """Delete a cache's files until `limit` bytes are left, those that were used longest ago first.
+
+    Other processes may read, write and trim the cache at the same time: for one whose file is
+    deleted before it reads it, it was never there.
+    """
+    found = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                status = entry.stat(follow_symlinks=False)
+                writing = entry.name.startswith(".") and status.st_mtime > time.time() - _WRITING_S
+                if stat.S_ISREG(status.st_mode) and not writing:
+                    found.append((status.st_mtime_ns, status.st_size, entry.path))
+    total = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if total <= limit:
+            return
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
+        total -= size

@@ -20,6 +20,8 @@ _DEVICE_TYPE_ALL, _DEVICE_TYPE_GPU = 0xFFFFFFFF, 1 << 2
 _MOST = 16  # platforms, devices of a platform
 _TEXT_BYTES = 1024
 _TIMEOUT_S = 60.0
+# How the process that asks the drivers ends where $EDGECONV_OPENCL cannot be loaded.
+_NOT_LOADED = 3
 _LIBRARIES = ("libOpenCL.so.1", "libOpenCL.so", "libmali.so.1", "libmali.so")
 ADVICE = (
     "Install the driver of this machine's GPU, or `apt-get install pocl-opencl-icd`, which runs "
@@ -75,7 +77,8 @@ def opencl_devices() -> list[OpenClDevice]:
     """Return the devices of all drivers; empty where there are none.
 
     Drivers load much into a process and may end it, so that another one asks them. Raises
-    DeviceError where that one dies, with what it wrote.
+    DeviceError where that one dies, with what it wrote, and where EDGECONV_OPENCL names what is
+    no library.
     """
     done = subprocess.run(
         [sys.executable, "-m", __name__],
@@ -85,6 +88,11 @@ def opencl_devices() -> list[OpenClDevice]:
         timeout=_TIMEOUT_S,
         check=False,
     )
+    if done.returncode == _NOT_LOADED:
+        raise DeviceError(
+            f"EDGECONV_OPENCL: the library cannot be loaded: {done.stderr.strip()}. Correct the "
+            "path, or unset it: drivers are looked for in their usual places then."
+        )
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()[-3:]
         raise DeviceError(
@@ -95,9 +103,13 @@ def opencl_devices() -> list[OpenClDevice]:
 
 
 def _load() -> ctypes.CDLL | None:
-    """Load the library that the runtime would (`edgeconv/runtime/src/opencl/library.c`)."""
-    wanted = os.environ.get("EDGECONV_OPENCL")
-    for name in (wanted,) if wanted else _LIBRARIES:
+    """Load the library that the runtime would (`edgeconv/runtime/src/opencl/library.c`).
+
+    Raises OSError where $EDGECONV_OPENCL names another that cannot be loaded.
+    """
+    if wanted := os.environ.get("EDGECONV_OPENCL"):
+        return ctypes.CDLL(wanted)
+    for name in _LIBRARIES:
         try:
             return ctypes.CDLL(name)
         except OSError:
@@ -138,7 +150,16 @@ def _text(function: Any, handle: ctypes.c_void_p, what: int) -> str:
     return text.value.decode("utf-8", "replace") if code == 0 else "?"
 
 
-if __name__ == "__main__":
-    opened = _load()
+def _main() -> int:
+    try:
+        opened = _load()
+    except OSError as error:
+        sys.stderr.write(str(error))
+        return _NOT_LOADED
     listed = [] if opened is None else _ask(opened)
     sys.stdout.write("\n" + json.dumps([asdict(device) for device in listed]) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from edgeconv.artifact import CPU_FUNCTIONS, OPENCL_SOURCES, Artifact, weights_sha256
 from edgeconv.compiler.link import Emit, link, runtime_version
-from edgeconv.files import cache_dir, read_whole, write_atomic
+from edgeconv.files import cache_dir, recall, trim_cache, write_atomic
 from edgeconv.target import load_target
 
 
@@ -25,10 +25,11 @@ def twin(artifact: Artifact) -> Artifact:
     key = hashlib.sha256(f"{artifact.digest} {runtime_version()}".encode()).hexdigest()
     kept = cache_dir("twins") / key
     try:
-        runner = read_whole(kept)
+        runner = recall(kept)
     except OSError:
         runner = _link(artifact)
         write_atomic(kept, runner, 0o755)
+        trim_cache(kept.parent)
     return artifact.with_entry("runner", runner)
 
 

@@ -1,4 +1,4 @@
-"""A GPU, emulated on this machine: the same kernels by this machine's OpenCL driver."""
+"""A GPU's stand-in on this machine: the same kernels by this machine's OpenCL driver."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from edgeconv.target import Target
 
 
 class TwinDevice(LocalDevice):
-    """Runs an artifact's emulation twin; times are this machine's, not the target's."""
+    """Runs an artifact's emulation twin; times are this machine's, not the target's.
 
-    emulated = True
+    It counts as emulated where the processor does a GPU's work, as with PoCL.
+    """
 
     def __init__(self, target: Target) -> None:
         """Take this machine's OpenCL device.
@@ -34,7 +35,10 @@ class TwinDevice(LocalDevice):
                 else f"opencl: this machine has no OpenCL device. {ADVICE}"
             )
         self.name = "opencl"
-        self.description = f"{device.description}, by OpenCL on this machine (emulated)"
+        self.emulated = not device.gpu
+        self.description = f"{device.description}, by OpenCL on this machine"
+        if self.emulated:
+            self.description += " (emulated)"
 
     def adapt(self, artifact: Artifact) -> Artifact:
         """Return the artifact's twin."""

@@ -9,8 +9,10 @@ import opencl_programs
 import pytest
 
 from edgeconv.artifact import CPU_FUNCTIONS, OPENCL_SOURCES, Artifact, Model
-from edgeconv.devices import open_device, open_session
+from edgeconv.bench import EMULATED, device_notes
+from edgeconv.devices import open_device, open_session, twin
 from edgeconv.errors import ArtifactError, DeviceError, UsageError
+from edgeconv.opencl import OpenClDevice
 from edgeconv.plan import NDRange, Plan
 from edgeconv.target import load_target
 from edgeconv.verify import verify
@@ -75,9 +77,26 @@ def test_a_cpus_artifact_has_no_twin() -> None:
 
 
 def test_without_a_driver_the_device_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGECONV_OPENCL", "/no/such/library.so")
+    monkeypatch.setattr(twin, "opencl_devices", list)
     with pytest.raises(DeviceError, match=r"no OpenCL device.*pocl-opencl-icd"):
         open_session(artifact())
+
+
+def test_a_wrong_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGECONV_OPENCL", "/no/such/library.so")
+    with pytest.raises(DeviceError, match=r"EDGECONV_OPENCL: the library .*/no/such/library.so"):
+        open_session(artifact())
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_only_a_processor_emulates(monkeypatch: pytest.MonkeyPatch, gpu: bool) -> None:
+    found = OpenClDevice("0:0", "A platform", "A device", "1.0", gpu=gpu)
+    monkeypatch.setattr(twin, "opencl_devices", lambda: [found])
+    device = open_device("opencl", load_target("mali-g610"))
+    assert device.emulated is not gpu
+    assert device.description.startswith("A device (A platform, driver 1.0)")
+    assert ("emulated" in device.description) is not gpu
+    assert (EMULATED in device_notes(device, 1)) is not gpu
 
 
 def test_the_device_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Programs with OpenCL steps on a real driver (PoCL), from outside."""
 
 import json
+import os
 import threading
 from collections.abc import Collection
 from pathlib import Path
@@ -100,6 +101,33 @@ def test_a_second_process_takes_the_kernels_of_the_first(
     (kept,) = (tmp_path / "made/by/the/runtime").iterdir()
     kept.write_bytes(first[1][:-100])
     assert keep()[1] == first[1]
+
+
+def test_the_cache_forgets_what_was_used_longest_ago(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    monkeypatch.setenv("EDGECONV_OPENCL_CACHE", str(cache))
+    Model(folder).close()
+    (own,) = cache.iterdir()
+    content = own.read_bytes()
+    # Holes: they take no place on the disk, but count.
+    for number in range(9):
+        kept = cache / f"{number:016x}.clbin"
+        with kept.open("wb") as file:
+            file.truncate(32 << 20)
+        os.utime(kept, (0, 1000 - number))
+    (cache / "another file").write_bytes(b"stays")
+    os.utime(own, (0, 0))
+    Model(folder).close()
+    assert own.stat().st_mtime > 1000  # used
+    assert len(list(cache.iterdir())) == 11  # nothing was added
+    own.unlink()
+    Model(folder).close()
+    assert own.read_bytes() == content
+    left = {f"{number:016x}.clbin" for number in range(7)}
+    assert {kept.name for kept in cache.iterdir()} == {own.name, "another file", *left}
 
 
 @pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "HOME"])

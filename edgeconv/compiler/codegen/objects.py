@@ -23,7 +23,7 @@ from edgeconv.compiler.schedules.gpu.refusal import GpuRefusalError
 from edgeconv.compiler.schedules.machine import Machine
 from edgeconv.compiler.schedules.registry import apply_generic_rule, apply_rule
 from edgeconv.errors import ArtifactError
-from edgeconv.files import cache_dir, write_atomic
+from edgeconv.files import cache_dir, recall, trim_cache, write_atomic
 from edgeconv.strict import read
 from edgeconv.target import Llvm, Target
 
@@ -125,6 +125,8 @@ def compile_kernels(
             done += 1
             if progress:
                 progress(done, total)
+    if jobs:
+        trim_cache(folder)
     return {name: kernels[key] for name, key in keys.items()}
 
 
@@ -154,7 +156,7 @@ def _stored(kernel: Kernel) -> bytes:
 
 def _recall(path: Path) -> Kernel | None:
     try:
-        header, _, object_file = path.read_bytes().partition(b"\n")
+        header, _, object_file = recall(path).partition(b"\n")
         return read(Kernel, {**json.loads(header), "object_file": object_file})
     except (OSError, ValueError, TypeError):
         return None

@@ -123,6 +123,7 @@ unsigned char *ec_cl_cache_read(const ec_cl_cache *cache, size_t *bytes)
         return NULL;
     cache_header header;
     unsigned char *binary = read_binary(file, &header);
+    futimens(fileno(file), NULL); /* used last; whether a read counts is up to the file system */
     fclose(file);
     if (!binary)
         return NULL;
@@ -169,4 +170,5 @@ void ec_cl_cache_write(const ec_cl_cache *cache, const unsigned char *binary, si
     cache_header header = make_header(cache, bytes, hash(hash_start, binary, bytes));
     if (!fill_file(descriptor, &header, binary) || rename(aside, cache->path) != 0)
         remove(aside);
+    ec_cl_cache_trim(cache);
 }

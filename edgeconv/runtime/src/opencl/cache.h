@@ -8,6 +8,9 @@
 
 #include "backend.h"
 
+/* How much binaries in a folder may take together: those used longest ago are deleted. */
+#define EC_CL_CACHE_BYTES ((uint64_t)256 << 20)
+
 /* A file, and what its beginning must be. */
 typedef struct ec_cl_cache {
     char path[PATH_MAX]; /* "" where there is no place for a cache */
@@ -27,7 +30,13 @@ void ec_cl_cache_find(ec_cl_cache *cache, const ec_program *program, const ec_cl
 /* The binary, to be freed; NULL without a file, or where that is torn or another program's. */
 unsigned char *ec_cl_cache_read(const ec_cl_cache *cache, size_t *bytes);
 
-/* Keeps a binary. Where that fails, it is built again the next time. */
+/*
+ * Keeps a binary, and deletes others that are too much. Where it fails to, the program is built
+ * again the next time.
+ */
 void ec_cl_cache_write(const ec_cl_cache *cache, const unsigned char *binary, size_t bytes);
+
+/* Deletes binaries beside the cache's own until EC_CL_CACHE_BYTES are left (trim.c). */
+void ec_cl_cache_trim(const ec_cl_cache *cache);
 
 #endif

@@ -1,0 +1,76 @@
+"""The caches in the user's folder stay below a size."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from edgeconv.files import recall, trim_cache, write_atomic
+
+
+def filled(folder: Path, count: int) -> list[Path]:
+    """Files of 100 bytes; the later ones were used later."""
+    paths = [folder / f"kernel_{i}" for i in range(count)]
+    for i, path in enumerate(paths):
+        write_atomic(path, bytes(100))
+        os.utime(path, (0, 1000 + i))
+    return paths
+
+
+@pytest.mark.parametrize(("limit", "left"), [(1000, 10), (999, 9), (450, 4), (0, 0)])
+def test_the_oldest_files_go(tmp_path: Path, limit: int, left: int) -> None:
+    paths = filled(tmp_path, 10)
+    trim_cache(tmp_path, limit)
+    assert [path for path in paths if path.exists()] == paths[10 - left :]
+
+
+def test_what_was_read_counts_as_used(tmp_path: Path) -> None:
+    first, *rest = filled(tmp_path, 5)
+    assert recall(first) == bytes(100)
+    trim_cache(tmp_path, 200)
+    assert {path for path in tmp_path.iterdir()} == {first, rest[-1]}
+
+
+def test_folders_links_and_no_cache_at_all(tmp_path: Path) -> None:
+    trim_cache(tmp_path / "nothing", 0)
+    outside = filled(tmp_path / "outside", 1)
+    cache = tmp_path / "cache"
+    (cache / "folder").mkdir(parents=True)
+    (cache / "link").symlink_to(outside[0])
+    trim_cache(cache, 0)
+    assert outside[0].exists()
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_what_is_being_written_stays(tmp_path: Path) -> None:
+    (tmp_path / ".new.1").write_bytes(b"new")
+    (tmp_path / ".old.1").write_bytes(b"left by a process that was killed")
+    os.utime(tmp_path / ".old.1", (0, 1000))
+    trim_cache(tmp_path, 0)
+    assert [path.name for path in tmp_path.iterdir()] == [".new.1"]
+
+
+def test_several_at_once(tmp_path: Path) -> None:
+    failures = []
+
+    def work(number: int) -> None:
+        try:
+            for i in range(100):
+                write_atomic(tmp_path / f"{number}_{i}", bytes(100))
+                trim_cache(tmp_path, 500)
+                try:
+                    assert recall(tmp_path / f"{number}_{i}") == bytes(100)
+                except OSError:
+                    pass  # another thread's work
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    trim_cache(tmp_path, 500)
+    assert len(list(tmp_path.iterdir())) <= 5
