@@ -57,9 +57,9 @@ CASES = st.builds(
     Case,
     groups=st.integers(2, 12),
     ins=st.integers(1, 9),
-    outs=st.sampled_from([1, 2, 3, 4, 6, 8, 12]),
+    outs=st.sampled_from([1, 2, 3, 4, 5, 6, 8, 9, 12]),
     kernel=st.sampled_from([1, 3, 4]),
-    stride=st.integers(1, 2),
+    stride=st.integers(1, 3),
     dilation=st.integers(1, 2),
     width=st.sampled_from([8, 13, 40]),
 )
@@ -69,6 +69,14 @@ NARROW = [
     for channels in (1, 2, 4, 8)
     for stride in (1, 2)
 ] + [Case(16, 1, 2, 3, 1, 1, 11), Case(9, 2, 4, 3, 1, 2, 11), Case(5, 4, 4, 3, 1, 1, 11)]
+
+
+# Groups that fit no block: tiles of outputs and rows, and columns that lie apart.
+ODD = [
+    Case(2, 5, outs, 3, stride, 1, width)
+    for outs, width in ((9, 8), (7, 40))
+    for stride in (1, 2, 3)
+]
 
 
 @settings(max_examples=6, deadline=None)
@@ -81,8 +89,8 @@ def test_any_group_is_right(cases: list[Case]) -> None:
 
 
 @pytest.mark.parametrize("target", ["host", "rasp4", "rasp2"])
-def test_narrow_groups_on_every_processor(target: str) -> None:
-    model, inputs = grouped(NARROW)
+def test_awkward_groups_on_every_processor(target: str) -> None:
+    model, inputs = grouped(NARROW + ODD)
     if target == "host":
         got = run_model(model, inputs)
     else:

@@ -1,7 +1,7 @@
-"""Loads of neighbouring elements in another order, as one load and a shuffle.
+"""Loads of elements that lie near each other, as whole vectors and a shuffle.
 
-Where each lane reads a channel of its own group, the index is a vector; LLVM would load the lanes
-one by one.
+Where each lane reads a channel of its own group, or every second column, the index is a vector;
+LLVM would load the lanes one by one.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import tvm
 import tvm_ffi
 from tvm import sym, tirx
 
+# Elements further apart are loaded one by one: more vectors than that are not worth a shuffle.
+MAX_STRIDE = 4
 # What all lanes share, and the distance of each from it.
 Parts = tuple[Any, npt.NDArray[np.int64]]
 
 
 def shuffle_loads(function: tirx.PrimFunc) -> tirx.PrimFunc:
-    """Return the vectorised function, with a shuffle where lanes read one aligned vector."""
+    """Return the vectorised function, with a shuffle where lanes read one or few vectors."""
     analyzer = sym.Analyzer()
     return tvm_ffi.structural_map(
         function, [(tvm.ir.TensorLoad, lambda load: _shuffled(load, analyzer))]
@@ -28,8 +30,10 @@ def shuffle_loads(function: tirx.PrimFunc) -> tirx.PrimFunc:
 
 def _shuffled(load: Any, analyzer: sym.Analyzer) -> Any:
     parts = _parts(load.indices[0]) if len(load.indices) == 1 else None
-    if parts is None or parts[1].size == 1 or isinstance(load.indices[0], tirx.Ramp):
+    if parts is None or parts[1].size == 1:
         return load
+    if isinstance(load.indices[0], tirx.Ramp):
+        return _strided(load, load.indices[0])
     base, offsets = parts
     start = analyzer.modular_set(base)
     lanes = offsets.size
@@ -39,6 +43,27 @@ def _shuffled(load: Any, analyzer: sym.Analyzer) -> Any:
     first = base + int(inside.min() // lanes * lanes - start.base)
     vector = tirx.BufferLoad(load.source, [tirx.Ramp(first, 1, lanes)])
     return tirx.Shuffle([vector], [tirx.IntImm("int32", int(i % lanes)) for i in inside])
+
+
+def _strided(load: Any, ramp: tirx.Ramp) -> Any:
+    """Load all that lies between the lanes too; the last vector ends with the last lane."""
+    stride, lanes = int(ramp.stride), int(ramp.lanes)
+    if not 1 < stride <= MAX_STRIDE:
+        return load
+    last = stride * (lanes - 1) + 1 - lanes
+    starts = [min(i * lanes, last) for i in range(stride)]
+    vectors = [
+        tirx.BufferLoad(load.source, [tirx.Ramp(ramp.base + start, 1, lanes)]) for start in starts
+    ]
+    places = [stride * lane for lane in range(lanes)]
+    homes = [min(place // lanes, stride - 1) for place in places]
+    return tirx.Shuffle(
+        vectors,
+        [
+            tirx.IntImm("int32", home * lanes + place - starts[home])
+            for home, place in zip(homes, places, strict=True)
+        ],
+    )
 
 
 def _parts(index: Any) -> Parts | None:

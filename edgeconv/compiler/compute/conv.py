@@ -242,4 +242,9 @@ def conv_plain(
         )
 
     conv = te.compute((batch, out_channels, *size[:-1], columns), element, name="conv_plain")
-    return te.compute((batch, out_channels, *size), conv, name="crop")
+    # For the schedule: how many outputs read the same inputs, and how far apart columns do.
+    attributes = {
+        "outs": tirx.IntImm("int32", per_group),
+        "stride": tirx.IntImm("int32", window.stride[-1]),
+    }
+    return te.compute((batch, out_channels, *size), conv, name="crop", attrs=attributes)

@@ -207,6 +207,39 @@ def grouped_columns(width: int, taps: int, machine: Machine) -> int:
     return -(-width // -(-width // most))
 
 
+def plain_tile(
+    outs: int, height: int, vectors: int, machine: Machine, *, strided: bool
+) -> tuple[int, int, int]:
+    """Return the outputs of a group, rows, and vectors of columns to compute together.
+
+    Args:
+        outs: outputs of a group, which read the same inputs.
+        height: rows of the image.
+        vectors: vectors in a row.
+        machine: for which core.
+        strided: whether the columns that a vector reads are not neighbours: it is put together.
+    """
+    load = machine.lanes if strided else LOAD_COST
+
+    def cost(tile: tuple[int, int, int]) -> float:
+        count, rows, columns = tile
+        loads = count * LOAD_COST + rows * columns * load
+        return (max(prod(tile), FMA_LATENCY_SLOTS) + loads) / prod(tile)
+
+    tiles = (
+        (count, rows, columns)
+        for count in _divisors(outs)
+        for rows in _divisors(height)
+        for columns in _divisors(vectors)
+        if count * rows * columns + rows * columns + 1 < machine.registers
+    )
+    return min(tiles, key=lambda tile: (round(cost(tile), 9), prod(tile)))
+
+
+def _divisors(value: int) -> list[int]:
+    return [divisor for divisor in range(1, value + 1) if value % divisor == 0]
+
+
 def tile_counts(blocks: int) -> list[int]:
     """Return the numbers of blocks that a register tile can have, of `blocks` in a row."""
     return [count for count in range(1, MAX_TILE_BLOCKS + 1) if blocks % count == 0]
