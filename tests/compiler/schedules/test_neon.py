@@ -62,6 +62,19 @@ def test_direct_convolution(size: tuple[int, int], stride: int) -> None:
     check(assembly(data, weight, result))
 
 
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2)])
+def test_groups_of_one_block(stride: int, dilation: int) -> None:
+    groups, size = 3, (4, 13)
+    tile = image_tile(size, [1], MACHINE, block=4, in_block=4, depth=36)
+    columns = -(-size[-1] // tile.columns) * tile.columns
+    rows, width = ((extent - 1) * stride + 2 * dilation + 1 for extent in (size[0], columns))
+    data = te.placeholder((1, groups, rows, width, 4))
+    weight = te.placeholder((groups, 3, 3, 4, 1, 4))
+    window = Window((3, 3), (stride, stride), (0, 0), (0, 0), (dilation, dilation))
+    result = conv_blocked(data, weight, window, groups=groups, size=size, columns=columns)
+    check(assembly(data, weight, result))
+
+
 @given(columns=st.integers(1, 15), vectors=st.integers(1, 8), blocks=st.integers(1, 20))
 def test_registers_hold_a_tile(columns: int, vectors: int, blocks: int) -> None:
     count = columns * vectors

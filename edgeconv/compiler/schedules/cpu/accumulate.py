@@ -44,19 +44,25 @@ def accumulate(
     """
     lanes = in_block(sch, block)
     steps = largest_divisor(extent(sch, channel), UNROLL)
+    vectors = machine.lane_fma and steps == lanes == machine.lanes
     if taps and lanes == 1 and extent(sch, taps[-1]) >= steps:
         # Windows of neighbouring columns overlap: what one tap loads, another takes again.
         *around, outer, inner = [channel, *taps]
         assembled = True
+    elif taps and vectors and machine.is_aarch64 and extent(sch, channel) == lanes:
+        # There is one block of channels: the loop runs over the taps of a row.
+        *around, outer = taps
+        inner = channel
+        assembled = True
     else:
         around = list(taps)
         outer, inner = sch.split(channel, [None, steps])
-        assembled = machine.lane_fma and steps == lanes == machine.lanes
+        assembled = vectors
     unrolled = [inner, *tile]
     if assembled and machine.is_aarch64 and extent(sch, outer) > 1:
         sch.reorder(*around, outer, *unrolled)
         sch.annotate(outer, TILE, True)
-    elif machine.lane_fma and steps == lanes == machine.lanes:
+    elif vectors:
         outer, vector = sch.split(outer, [None, largest_divisor(extent(sch, outer), VECTORS)])
         sch.reorder(*around, outer, vector, *unrolled)
         load_vectors(sch, block, vector, len(tile))
