@@ -83,18 +83,18 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     if entry["status"] != "ok":
         return (*head, entry["status"], *[""] * (len(_HEAD) - len(head) - 1))
     c: Counts = entry["counts"]
+    millions = (c.macs, c.load_bytes, c.store_bytes, c.l1d_misses, c.l2_misses, c.memory_bytes)
     return (
         *head,
-        f"{c.insns / 1e6:.1f}",
+        _short(c.insns / 1e6),
         f"{c.fma_insns / c.insns:.0%}",
-        f"{c.macs / 1e6:.1f}",
-        f"{c.load_bytes / 1e6:.1f}",
-        f"{c.store_bytes / 1e6:.1f}",
-        f"{c.l1d_misses / 1e6:.2f}",
-        f"{c.l2_misses / 1e6:.2f}",
-        f"{c.memory_bytes / 1e6:.1f}",
-        f"{entry['fitted_ms']:.1f}",
+        *(_short(count / 1e6) for count in millions),
+        _short(entry["fitted_ms"]),
     )
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value >= 10 else f"{value:.3g}"
 
 
 def _fit_note(name: str, board: Board) -> str:
