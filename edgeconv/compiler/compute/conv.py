@@ -8,11 +8,11 @@ little more than their input, pad inside the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tvm import te, tirx
 
-from edgeconv.compiler.compute.layout import flat_index
+from edgeconv.compiler.compute.layout import flat_index, interleave
 from edgeconv.compiler.compute.window import Window, kernel_axes, padded, tap_positions
 
 
@@ -204,6 +204,33 @@ def depthwise_blocked(data: te.Tensor, weight: te.Tensor, window: Window) -> te.
 
     shape = (batch, blocks, *window.output_size(size), block_size)
     return te.compute(shape, element, name="window")
+
+
+def conv_phases(
+    data: te.Tensor,
+    *weights: te.Tensor,
+    convolutions: Sequence[Callable[[te.Tensor, te.Tensor], te.Tensor]],
+    offsets: Sequence[Sequence[int]],
+    stride: Sequence[int],
+    size: Sequence[int],
+) -> te.Tensor:
+    """Transposed convolution of NCHWc `data`: a dense convolution per phase, and all together.
+
+    Args:
+        data: (N, ceil(IC/ib), *spatial, ib).
+        weights: one per phase, as its convolution takes them.
+        convolutions: of (data, weight) to (N, ceil(OC/ob), *phase spatial, ob).
+        offsets: the first output position of each phase.
+        stride: from one output position of a phase to the next.
+        size: output spatial shape.
+
+    Returns:
+        (N, ceil(OC/ob), *size, ob), in the dtype of `data`.
+    """
+    phases = [
+        convolve(data, weight) for convolve, weight in zip(convolutions, weights, strict=True)
+    ]
+    return interleave(*phases, offsets, stride, size, name="phases")
 
 
 def conv_plain(

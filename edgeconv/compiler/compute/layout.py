@@ -99,13 +99,14 @@ def copy(data: te.Tensor) -> te.Tensor:
     return te.compute(data.shape, lambda *index: data[index] if index else data(), name="copy")
 
 
-def interleave(*arguments: Any) -> te.Tensor:
+def interleave(*arguments: Any, name: str = "interleave") -> te.Tensor:
     """Merge phases of a tensor: phase at offset r holds every stride-th position from r on.
 
     Args:
         arguments: the phases, (N, C, *phase spatial[, block]); then the list of their offsets, the
             stride and the merged spatial shape, each with one entry per spatial axis. Positions
-            of no phase are zero.
+            of no phase are zero. Phases may be larger than what is read of them.
+        name: the block's name.
     """
     *phases, offsets, stride, size = arguments
     first, last = 2, 2 + len(size)
@@ -121,4 +122,4 @@ def interleave(*arguments: Any) -> te.Tensor:
             value = tirx.if_then_else(tirx.all(*here), part, value) if here else part
         return value
 
-    return te.compute(shape, element, name="interleave")
+    return te.compute(shape, element, name=name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import gcd, prod
 from typing import Any
@@ -39,6 +39,13 @@ class Convolution:
     window: Window
     groups: int
     size: tuple[int, ...]
+
+    def resized(self, size: tuple[int, ...]) -> Convolution:
+        """Return the convolution with an output of `size`: it pads more behind, or less."""
+        window = self.window
+        beyond = zip(window.pad_after, size, self.size, window.stride, strict=True)
+        after = tuple(pad + (new - old) * step for pad, new, old, step in beyond)
+        return replace(self, window=replace(window, pad_after=after), size=size)
 
     @property
     def out_channels(self) -> int:

@@ -33,6 +33,7 @@ from edgeconv.compiler.schedules.gpu import conv as gpu_conv
 from edgeconv.compiler.schedules.gpu import deformable as gpu_deformable
 from edgeconv.compiler.schedules.gpu import generic as gpu_generic
 from edgeconv.compiler.schedules.gpu import matmul as gpu_matmul
+from edgeconv.compiler.schedules.gpu import phases as gpu_phases
 from edgeconv.compiler.schedules.gpu import pointwise as gpu_pointwise
 from edgeconv.compiler.schedules.gpu import rows as gpu_rows
 from edgeconv.compiler.schedules.gpu import window as gpu_window
@@ -58,6 +59,7 @@ RULES: dict[str, Rule] = {
 
 
 GPU_RULES: dict[str, GpuRule] = {
+    gpu_phases.ANCHOR: gpu_phases.schedule,
     gpu_conv.ANCHOR: gpu_conv.schedule,
     gpu_pointwise.ANCHOR: gpu_pointwise.schedule,
     gpu_window.ANCHOR: gpu_window.schedule,
@@ -93,7 +95,8 @@ def _scheduled(
         # One opaque block, a loop nest written by hand, is compiled as it stands.
         return lay_in_frames(module)
     inline_operands(sch, WIDEN)
-    anchor = next((name for name in block_names(sch) if name in rules), None)
+    names = block_names(sch)
+    anchor = next((name for name in rules if name in names), None)
     if anchor is None:
         otherwise(sch, machine)
     else:

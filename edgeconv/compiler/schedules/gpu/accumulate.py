@@ -72,9 +72,9 @@ def accumulate(
 
 def load_row(sch: s_tir.Schedule, block: object, loop: object) -> None:
     """Load what an iteration of `loop` reads of the data before it computes; pad it there."""
-    made = {"pad", "cut", "panel"} & set(block_names(sch))
+    made = sch.get_producers(block)
     if made:
-        inputs = sch.get_sblock(made.pop())
+        (inputs,) = made
         sch.set_scope(inputs, 0, "local")
     else:
         inputs = sch.cache_read(block, 0, "local")
@@ -92,8 +92,9 @@ def _depth(sch: s_tir.Schedule, block: object, loop: object) -> int:
 
 def inline_padding(sch: s_tir.Schedule) -> None:
     """Let whatever reads a padded tensor see for itself where the image ends."""
-    for name in {"pad", "cut"} & set(block_names(sch)):
-        sch.compute_inline(sch.get_sblock(name))
+    for name in block_names(sch):
+        if name.startswith(("pad", "cut")):
+            sch.compute_inline(sch.get_sblock(name))
 
 
 def row_reach(sch: s_tir.Schedule, block: object) -> tuple[int, int]:

@@ -41,6 +41,7 @@ def choose_tile(
     *,
     reach: tuple[int, int] = (1, 1),
     whole: bool = False,
+    phases: int = 1,
 ) -> Tile:
     """Choose the tile for rows of `width` columns.
 
@@ -51,6 +52,7 @@ def choose_tile(
         machine: for which GPU.
         reach: input columns of one output column, and how many more each further one takes.
         whole: whether tiles may not reach beyond `width`.
+        phases: results of each column and channel, which are computed one after the other.
     """
 
     def cost(tile: Tile) -> tuple[float, int, int]:
@@ -68,13 +70,15 @@ def choose_tile(
         Tile(columns, blocks)
         for blocks in counts
         for columns in range(1, min(width, MAX_COLUMNS) + 1)
-        if not (whole and width % columns) and _fits(columns, blocks, reach, machine)
+        if not (whole and width % columns) and _fits(columns, blocks, phases, reach, machine)
     ]
     return min(tiles or [Tile(1, 1)], key=cost)
 
 
-def _fits(columns: int, blocks: int, reach: tuple[int, int], machine: GpuMachine) -> bool:
+def _fits(
+    columns: int, blocks: int, phases: int, reach: tuple[int, int], machine: GpuMachine
+) -> bool:
     """Whether sums, a row of inputs and the weights of one channel stay in registers."""
     inputs = min(reach[0] + (columns - 1) * reach[1], 2 * MAX_COLUMNS)
-    vectors = columns * blocks + inputs + blocks
+    vectors = columns * blocks * phases + inputs + blocks
     return columns * blocks == 1 or vectors * machine.lanes + 8 <= round_up(machine.registers, 32)

@@ -62,7 +62,10 @@ def convolution(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
 
 
 def transposed_convolution(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
-    """Emit stride² (stride³) convolutions, one per phase, and their interleaving."""
+    """Emit stride² (stride³) convolutions, one per phase, and their interleaving.
+
+    GPUs compute them together, where there are not too many.
+    """
     transposed = read_transposed(call, shape_of(var))
     tables = forms.tables
     tables.macs[var.name] = transposed.macs
@@ -70,6 +73,12 @@ def transposed_convolution(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> b
     if from_pixel is not None:
         forms.emit(var, *from_pixel)
         return True
+    if isinstance(forms.machine, GpuMachine):
+        together = gpu.phases(forms, var.name, transposed)
+        if together is not None:
+            tables.families[var.name] = "transposed"
+            forms.emit(var, *together)
+            return True
     phases = transposed.phases()
     if not phases:
         forms.emit(var, relax.op.zeros(shape_of(var), str(var.ty.dtype)))

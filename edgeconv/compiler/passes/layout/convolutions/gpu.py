@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 
 import tvm
-from tvm import relax
+from tvm import relax, te
 
 from edgeconv.compiler.compute.conv import (
     conv_blocked,
     conv_grouped_lanes,
+    conv_phases,
     depthwise_blocked,
     pointwise_blocked,
 )
 from edgeconv.compiler.compute.deformable import deformable_blocked
 from edgeconv.compiler.graph import constant
-from edgeconv.compiler.passes.conv_call import Convolution
+from edgeconv.compiler.passes.conv_call import Convolution, Transposed
 from edgeconv.compiler.passes.layout.convolutions.deformable import surrounding_pixels
-from edgeconv.compiler.passes.layout.convolutions.weights import packed_weight
+from edgeconv.compiler.passes.layout.convolutions.weights import Pack, packed_weight
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.packing import Array, pack_conv_weight, pack_depthwise_weight
 from edgeconv.compiler.passes.rewriting import shape_of, substitute
@@ -28,6 +30,8 @@ from edgeconv.compiler.schedules.gpu.tiles import Tile, block_counts, choose_til
 from edgeconv.compiler.schedules.machine import round_up
 
 BLOCK = GpuMachine.lanes
+# Results of more phases do not stay in registers.
+MAX_PHASES = 9
 
 
 def deformable(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
@@ -59,11 +63,7 @@ def deformable(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call,
 
 def depthwise(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
     """Take depthwise convolutions."""
-    if not conv.is_depthwise:
-        return None
-    data = forms.as_blocked(conv.data)
-    weight = packed_weight(forms, name, conv, partial(pack_depthwise_weight, block=BLOCK))
-    return forms.call(depthwise_blocked, [data, weight], conv.window), BLOCK
+    return _call(forms, name, conv, _depthwise(forms, conv)) if conv.is_depthwise else None
 
 
 def pointwise(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
@@ -84,26 +84,100 @@ def pointwise(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, 
 
 def direct(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
     """Take groups that consist of whole blocks."""
-    if conv.groups > 1 and conv.out_channels // conv.groups % BLOCK:
+    if not _has_whole_groups(conv):
         return None
-    data, window = _input(forms, conv), conv.window
-    reach = window.dilation[-1] * (window.kernel[-1] - 1) + 1, window.stride[-1]
-    tile = _tile(forms, conv, shape_of(data)[0], conv.size, reach=reach)
-    columns = round_up(conv.size[-1], tile.columns)
-    beyond = (columns - conv.size[-1]) * window.stride[-1]
-    after = (*window.pad_after[:-1], window.pad_after[-1] + beyond)
-    pack = partial(pack_conv_weight, block=BLOCK, tile=tile.blocks, in_block=shape_of(data)[-1])
-    weight = packed_weight(forms, name, conv, pack)
+    batch = shape_of(conv.data)[0]
+    return _call(forms, name, conv, _direct(forms, conv, _tile(forms, conv, batch, conv.size)))
+
+
+def grouped(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
+    """Take any other groups, whose channels are found lane by lane."""
+    return _call(forms, name, conv, _grouped(forms, conv))
+
+
+def phases(forms: Forms, name: str, transposed: Transposed) -> tuple[tvm.ir.Call, int] | None:
+    """Take transposed convolutions of few phases, all of which a work-item computes."""
+    found = transposed.phases()
+    if not 0 < len(found) <= MAX_PHASES:
+        return None
+    size = tuple(-(-o // s) for o, s in zip(transposed.size, transposed.stride, strict=True))
+    offsets, convs = zip(*((offset, conv.resized(size)) for offset, conv in found), strict=True)
+    if convs[0].is_depthwise:
+        kernels = [_depthwise(forms, conv) for conv in convs]
+    elif _has_whole_groups(convs[0]):
+        widest = max(convs, key=_reach)
+        batch = shape_of(transposed.data)[0]
+        tile = _tile(forms, widest, batch, size, phases=len(convs))
+        kernels = [_direct(forms, conv, tile) for conv in convs]
+    else:
+        kernels = [_grouped(forms, conv) for conv in convs]
+    weights = [
+        packed_weight(forms, name, conv, kernel.pack)
+        for conv, kernel in zip(convs, kernels, strict=True)
+    ]
     call = forms.call(
-        conv_blocked,
-        [data, weight],
-        replace(window, pad_after=after),
-        groups=conv.groups,
-        size=conv.size,
-        columns=columns,
-        pads=True,
+        conv_phases,
+        [kernels[0].data, *weights],
+        convolutions=[partial(kernel.compute, **kernel.options) for kernel in kernels],
+        offsets=offsets,
+        stride=transposed.stride,
+        size=transposed.size,
     )
     return call, BLOCK
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """How to compute a convolution: `compute(data, weight, **options)`, with packed weights."""
+
+    compute: Callable[..., te.Tensor]
+    data: relax.Expr
+    pack: Pack
+    options: dict[str, object]
+
+
+def _call(forms: Forms, name: str, conv: Convolution, kernel: _Kernel) -> tuple[tvm.ir.Call, int]:
+    weight = packed_weight(forms, name, conv, kernel.pack)
+    return forms.call(kernel.compute, [kernel.data, weight], **kernel.options), BLOCK
+
+
+def _depthwise(forms: Forms, conv: Convolution) -> _Kernel:
+    pack = partial(pack_depthwise_weight, block=BLOCK)
+    return _Kernel(depthwise_blocked, forms.as_blocked(conv.data), pack, {"window": conv.window})
+
+
+def _has_whole_groups(conv: Convolution) -> bool:
+    return conv.groups == 1 or conv.out_channels // conv.groups % BLOCK == 0
+
+
+def _direct(forms: Forms, conv: Convolution, tile: Tile) -> _Kernel:
+    data = _input(forms, conv)
+    columns = round_up(conv.size[-1], tile.columns)
+    pack = partial(pack_conv_weight, block=BLOCK, tile=tile.blocks, in_block=shape_of(data)[-1])
+    options = {
+        "window": conv.resized((*conv.size[:-1], columns)).window,
+        "groups": conv.groups,
+        "size": conv.size,
+        "columns": columns,
+        "pads": True,
+    }
+    return _Kernel(conv_blocked, data, pack, options)
+
+
+def _grouped(forms: Forms, conv: Convolution) -> _Kernel:
+    pack = partial(pack_conv_weight, block=BLOCK, tile=1)
+    options = {
+        "window": conv.window,
+        "groups": conv.groups,
+        "outs": conv.out_channels // conv.groups,
+    }
+    return _Kernel(conv_grouped_lanes, forms.as_blocked(conv.data), pack, options)
+
+
+def _reach(conv: Convolution) -> tuple[int, int]:
+    """Return the input columns of one output column, and how many more each further one takes."""
+    window = conv.window
+    return window.dilation[-1] * (window.kernel[-1] - 1) + 1, window.stride[-1]
 
 
 def _tile(
@@ -112,26 +186,17 @@ def _tile(
     batch: int,
     size: tuple[int, ...],
     *,
-    reach: tuple[int, int] = (1, 1),
     whole: bool = False,
+    phases: int = 1,
 ) -> Tile:
     machine = forms.machine
     assert isinstance(machine, GpuMachine)
     blocks = -(-conv.out_channels // BLOCK)
     others = batch * blocks * prod(size[:-1])
     counts = block_counts(blocks // conv.groups)
-    return choose_tile(size[-1], others, counts, machine, reach=reach, whole=whole)
-
-
-def grouped(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
-    """Take any other groups, whose channels are found lane by lane."""
-    data = forms.as_blocked(conv.data)
-    weight = packed_weight(forms, name, conv, partial(pack_conv_weight, block=BLOCK, tile=1))
-    outs = conv.out_channels // conv.groups
-    call = forms.call(
-        conv_grouped_lanes, [data, weight], conv.window, groups=conv.groups, outs=outs
+    return choose_tile(
+        size[-1], others, counts, machine, reach=_reach(conv), whole=whole, phases=phases
     )
-    return call, BLOCK
 
 
 def _input(forms: Forms, conv: Convolution) -> relax.Expr:
