@@ -34,6 +34,52 @@ def unblock_channels(data: te.Tensor, channels: int) -> te.Tensor:
     )
 
 
+def join_channels(*arguments: Any) -> te.Tensor:
+    """Join tensors along channels, or take a part of that.
+
+    Args:
+        arguments: the tensors, each (N, ceil(C/b), *spatial, b) or, in blocks of 0, (N, C,
+            *spatial); then the lists of their channels and of their blocks, the first channel of
+            the result, the number of its channels, and its block, 0 for a plain result.
+
+    Returns:
+        (N, ceil(C/block), *spatial, block), or plain; lanes beyond the last channel are zero.
+    """
+    *parts, counts, blocks, first, channels, block = arguments
+    batch, _, *size = (int(s) for s in parts[0].shape)
+    size = size[:-1] if blocks[0] else size
+    ends = [sum(counts[: i + 1]) for i in range(len(parts))]
+
+    def read(part: te.Tensor, of: int, n: tirx.Var, index: Any, axes: Sequence[tirx.Var]) -> Any:
+        if not of:
+            return part(n, index, *axes)
+        return part(n, tirx.floordiv(index, of), *axes, tirx.floormod(index, of))
+
+    def found(n: tirx.Var, channel: Any, axes: Sequence[tirx.Var]) -> Any:
+        index = channel + first
+        *others, value = (
+            read(part, of, n, index - (end - count), axes)
+            for part, of, end, count in zip(parts, blocks, ends, counts, strict=True)
+        )
+        for other, end in reversed(list(zip(others, ends[:-1], strict=True))):
+            value = tirx.if_then_else(index < end, other, value)
+        return value
+
+    if not block:
+        shape = (batch, channels, *size)
+        return te.compute(shape, lambda n, c, *axes: found(n, c, axes), name="joined")
+
+    def element(n: tirx.Var, outer: tirx.Var, *rest: tirx.Var) -> tirx.PrimExpr:
+        *axes, lane = rest
+        channel = outer * block + lane
+        if channels % block == 0:
+            return found(n, channel, axes)
+        zero = tirx.const(0, parts[0].dtype)
+        return tirx.if_then_else(channel < channels, found(n, channel, axes), zero)
+
+    return te.compute((batch, -(-channels // block), *size, block), element, name="joined")
+
+
 def flat_index(axes: Sequence[tirx.PrimExpr], size: Sequence[int]) -> tirx.PrimExpr:
     """Return the row-major position of `axes` in an array of shape `size`."""
     position = axes[0]

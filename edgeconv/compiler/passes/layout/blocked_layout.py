@@ -22,6 +22,7 @@ from edgeconv.compiler.passes.layout.convolutions import (
 )
 from edgeconv.compiler.passes.layout.following import (
     broadcast,
+    channel_slice,
     concat,
     elementwise,
     repeat,
@@ -53,6 +54,7 @@ RULES: dict[str, Rule] = {
     "relax.matmul": matmul,
     "relax.nn.softmax": softmax,
     "relax.concat": concat,
+    "relax.strided_slice": channel_slice,
     "relax.broadcast_to": broadcast,
     "relax.repeat": repeat,
     "relax.reshape": reshape,

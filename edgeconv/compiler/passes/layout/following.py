@@ -7,9 +7,11 @@ from math import prod
 import tvm
 from tvm import relax
 
+from edgeconv.compiler.compute.layout import join_channels
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.packing import Array, pack_channels
 from edgeconv.compiler.passes.rewriting import constant_of, shape_of
+from edgeconv.compiler.schedules.gpu.machine import GpuMachine
 
 
 def elementwise(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
@@ -28,19 +30,49 @@ def elementwise(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
 
 
 def concat(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
-    """Join blocked tensors along channels, where every one fills its blocks."""
+    """Join blocked tensors along channels; on CPUs, where every one fills its blocks."""
     parts = list(call.args[0].fields) if isinstance(call.args[0], relax.Tuple) else []
     rank = len(shape_of(var))
-    if int(call.attrs.axis) % rank != 1 or not parts:
+    if rank < 3 or int(call.attrs.axis) % rank != 1 or not parts:
         return False
-    if any(not isinstance(p, relax.Var) or p.name not in forms.blocked for p in parts):
+    if any(not isinstance(p, relax.Var) for p in parts):
         return False
-    blocks = {shape_of(forms.blocked[part.name])[-1] for part in parts}
-    if len(blocks) != 1 or any(shape_of(part)[1] % min(blocks) for part in parts):
+    blocks = {shape_of(forms.blocked[p.name])[-1] if p.name in forms.blocked else 0 for p in parts}
+    if len(blocks) == 1 and min(blocks) and all(shape_of(p)[1] % min(blocks) == 0 for p in parts):
+        joined = relax.op.concat([forms.blocked[part.name] for part in parts], 1)
+        forms.emit(var, joined, blocks.pop())
+        return True
+    if not isinstance(forms.machine, GpuMachine) or not any(blocks):
         return False
-    joined = relax.op.concat([forms.blocked[part.name] for part in parts], 1)
-    forms.emit(var, joined, blocks.pop())
+    block = forms.machine.lanes
+    forms.tables.families[var.name] = "concat"
+    forms.emit(var, _joined(forms, parts, 0, shape_of(var)[1], block), block)
     return True
+
+
+def channel_slice(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
+    """Take some channels of a tensor on a GPU, in the form in which they are read first."""
+    data, _, begins, *_ = call.args
+    before, after = shape_of(data), shape_of(var)
+    one = len(begins) == 1 and before[:1] + before[2:] == after[:1] + after[2:]
+    if not (isinstance(forms.machine, GpuMachine) and one and before[1] != after[1]):
+        return False
+    if data.name not in forms.blocked:
+        return False
+    first = int(begins[0].value)
+    forms.tables.families[var.name] = "slice"
+    forms.put_off[var.name] = lambda block: _joined(forms, [data], first, after[1], block)
+    return True
+
+
+def _joined(
+    forms: Forms, parts: list[relax.Var], first: int, channels: int, block: int
+) -> tvm.ir.Call:
+    """Return a call that takes `channels` of the parts side by side, in blocks; 0 for plain."""
+    found = [forms.either(part) for part in parts]
+    counts, blocks = [shape_of(part)[1] for part in parts], [of for _, of in found]
+    tensors = [tensor for tensor, _ in found]
+    return forms.call(join_channels, tensors, counts, blocks, first, channels, block)
 
 
 def reshape(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import tvm
 from tvm import relax, te
@@ -27,6 +28,7 @@ class Forms:
         plain: the forms in the layout of the ONNX model.
         blocked: the forms in NCHWc, (N, ceil(C/block), *spatial, block).
         samplings: how the columns of deformable convolutions are sampled, which have no form.
+        put_off: how to make tensors of no form yet, in blocks of a size, 0 for the plain form.
     """
 
     def __init__(self, builder: relax.BlockBuilder, tables: Graph, machine: AnyMachine) -> None:
@@ -38,6 +40,7 @@ class Forms:
         self.plain: dict[str, relax.Expr] = {}
         self.blocked: dict[str, relax.Expr] = {}
         self.samplings: dict[str, tuple[Sampling, tvm.ir.Call]] = {}
+        self.put_off: dict[str, Callable[[int], relax.Expr]] = {}
 
     @property
     def core(self) -> Machine:
@@ -50,7 +53,9 @@ class Forms:
         if not isinstance(expression, relax.Var):
             return expression
         name = expression.name
-        if name not in self.plain:
+        if name not in self.plain and name in self.put_off:
+            self.emit(expression, self.put_off[name](0))
+        elif name not in self.plain:
             blocked = self.blocked[name]
             shape = shape_of(expression)
             if prod(shape[2:]) == 1 and shape[1] % shape_of(blocked)[-1] == 0:
@@ -66,6 +71,9 @@ class Forms:
         if name not in self.blocked:
             batch, channels, *spatial = shape_of(expression)
             block = channel_block(channels, self.machine)
+            if name in self.put_off:
+                self.emit(expression, self.put_off[name](block), block)
+                return self.blocked[name]
             if prod(spatial) == 1 and channels % block == 0:
                 blocks = (batch, channels // block, *spatial, block)
                 call = relax.op.reshape(self.plain[name], blocks)
@@ -106,7 +114,8 @@ class Forms:
 
     def alias(self, var: relax.Var, value: relax.Var) -> None:
         """Let `var` have the forms of `value`."""
-        for forms in (self.plain, self.blocked):
+        forms: dict[str, Any]
+        for forms in (self.plain, self.blocked, self.put_off):
             if value.name in forms:
                 forms[var.name] = forms[value.name]
 

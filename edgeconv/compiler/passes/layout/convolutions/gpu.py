@@ -204,7 +204,7 @@ def _input(forms: Forms, conv: Convolution) -> relax.Expr:
     data = conv.data
     if data.name in forms.blocked or conv.in_channels >= BLOCK or conv.groups > 1:
         return forms.as_blocked(data)
-    plain = forms.plain[data.name]
+    plain = forms.as_plain(data)
     return forms.builder.emit(
         relax.op.reshape(plain, (*shape_of(plain), 1)), f"{data.name}_unit_blocks"
     )
