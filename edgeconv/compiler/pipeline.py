@@ -28,6 +28,7 @@ from edgeconv.compiler.passes import (
     fuse,
     half_storage,
     legalize,
+    merge_small,
     own_outputs,
     share_memory,
     split_kernels,
@@ -59,9 +60,15 @@ def passes(
     def half(graph: Graph) -> Graph:
         return half_storage(graph, kept)
 
-    split = [split_kernels] if isinstance(machine, GpuMachine) else []
+    def merged(graph: Graph) -> Graph:
+        assert isinstance(machine, GpuMachine)
+        return merge_small(graph, machine)
+
+    first = [fold_scale_shift, blocked, own_outputs, legalize, fuse]
     stored = [half] if precision is not Precision.FP32 else []
-    return [fold_scale_shift, blocked, own_outputs, legalize, fuse, *split, *stored, shared]
+    if not isinstance(machine, GpuMachine):
+        return [*first, shared]
+    return [*first, split_kernels, *stored, merged, shared]
 
 
 def compile_exported(

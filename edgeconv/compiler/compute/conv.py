@@ -149,6 +149,64 @@ def conv_grouped_lanes(
     return te.compute(shape, element, name="grouped_lanes")
 
 
+def conv_grouped_panels(
+    data: te.Tensor, weight: te.Tensor, window: Window, *, out_channels: int, outs: int
+) -> te.Tensor:
+    """Convolve NCHWc `data` in groups of which a panel, some blocks, holds a whole number.
+
+    So which lane of a panel's input each of its outputs takes is the same in every panel.
+
+    Args:
+        data: (N, ceil(IC/b), *spatial, b).
+        weight: (panels, *kernel, IC/groups, blocks, b), zeros beyond the last channel.
+        window: the geometry; the kernel pads.
+        out_channels: number of output channels.
+        outs: output channels of a group, a divisor of blocks * b; the input channels of a panel
+            are whole blocks.
+
+    Returns:
+        (N, ceil(OC/b), *output spatial, b), in the dtype of `data`.
+    """
+    batch, in_blocks, *size, lanes = (int(s) for s in data.shape)
+    panels, *_, channels, blocks, _ = (int(s) for s in weight.shape)
+    read = blocks * lanes // outs * channels // lanes
+    out_size = window.output_size(size)
+    taps = kernel_axes(window)
+    channel = te.reduce_axis((0, channels), name="ic")
+    edges = list(zip(size, window.pad_before, window.pad_after, strict=True))
+
+    def surrounded(n: tirx.Var, block: tirx.Var, *rest: tirx.Var) -> tirx.PrimExpr:
+        *axes, lane = rest
+        inside = [block < in_blocks] if panels * read > in_blocks else []
+        for axis, (extent, before, after) in zip(axes, edges, strict=True):
+            inside += [axis >= before] if before else []
+            inside += [axis < before + extent] if after else []
+        places = [axis - before for axis, (_, before, _) in zip(axes, edges, strict=True)]
+        load = data(n, block, *places, lane)
+        return tirx.if_then_else(tirx.all(*inside), load, 0.0) if inside else load
+
+    whole = [before + extent + after for extent, before, after in edges]
+    source = te.compute((batch, panels * read, *whole, lanes), surrounded, name="pad")
+
+    def element(n: tirx.Var, block: tirx.Var, *rest: tirx.Var) -> tirx.PrimExpr:
+        *axes, lane = rest
+        # In parts, since the simplifier finds no multiples in (block * b + lane) // outs.
+        index = (block % blocks * lanes + lane) // outs * channels + channel
+        return te.sum(
+            source(
+                n,
+                block // blocks * read + index // lanes,
+                *tap_positions(window, axes, taps),
+                index % lanes,
+            )
+            * weight(block // blocks, *taps, channel, block % blocks, lane),
+            axis=[*taps, channel],
+        )
+
+    conv = te.compute((batch, panels * blocks, *out_size, lanes), element, name="grouped")
+    return te.compute((batch, -(-out_channels // lanes), *out_size, lanes), conv, name="crop")
+
+
 def pointwise_blocked(data: te.Tensor, weight: te.Tensor, size: Sequence[int]) -> te.Tensor:
     """Mix the channels of NCHWc `data` at every pixel, all pixels in one row.
 

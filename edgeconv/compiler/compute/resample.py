@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tvm import te, tirx
 
 # Beyond as many taps, which antialiasing can have, a loop sums them.
 MAX_SPELLED_OUT = 4
+# Attribute of functions that resample, by which layout passes know their axis.
+RESAMPLED_AXIS = "edgeconv.resampled_axis"
 
 
 def resample_axis(
@@ -41,6 +44,25 @@ def resample_axis(
     if taps > MAX_SPELLED_OUT:
         return te.compute(shape, summed, name="resample")
     return te.compute(shape, spelled_out, name="resample")
+
+
+def resample_axes(data: te.Tensor, *tables: te.Tensor, axes: Sequence[int]) -> te.Tensor:
+    """Resample along several axes in one go.
+
+    Args:
+        data: any shape.
+        tables: for each axis positions and weights as for `resample_axis`, of few taps, or
+            positions alone, (outputs,), as for `take_axis`.
+        axes: which axes, in the order in which they are resampled.
+    """
+    left = list(tables)
+    for axis in axes:
+        positions = left.pop(0)
+        if len(positions.shape) == 1:
+            data = take_axis(data, positions, axis)
+        else:
+            data = resample_axis(data, positions, left.pop(0), axis)
+    return data
 
 
 def blank_outside(*arguments: Any) -> te.Tensor:

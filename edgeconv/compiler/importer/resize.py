@@ -8,7 +8,12 @@ from __future__ import annotations
 import numpy as np
 from tvm import relax
 
-from edgeconv.compiler.compute.resample import blank_outside, resample_axis, take_axis
+from edgeconv.compiler.compute.resample import (
+    RESAMPLED_AXIS,
+    blank_outside,
+    resample_axis,
+    take_axis,
+)
 from edgeconv.compiler.importer.converter import Arguments, Converter, computed, dtype_of
 from edgeconv.compiler.importer.node import Node
 from edgeconv.compiler.importer.resize_tables import Resized, nearest, weighted
@@ -109,13 +114,15 @@ def _resample(
 ) -> relax.Expr:
     """Return `data` resampled along one axis."""
     mode = _text(node, "mode", "nearest")
+    attributes = {RESAMPLED_AXIS: axis}
     if mode == "nearest":
         table = nearest(resized, _text(node, "nearest_mode", "round_prefer_floor"))
         times = len(table) // resized.size
         if np.array_equal(table, np.repeat(np.arange(resized.size), times)):
             # Later passes know this operator, and can read the input in its place.
             return relax.op.repeat(data, times, axis)
-        return builder.call_te(take_axis, data, relax.const(table, "int32"), axis)
+        places = relax.const(table, "int32")
+        return builder.call_te(take_axis, data, places, axis, primfunc_attrs=attributes)
     positions, weights = weighted(
         resized,
         cubic=node.attributes.get("cubic_coeff_a", -0.75) if mode == "cubic" else None,
@@ -124,7 +131,7 @@ def _resample(
     )
     dtype = dtype_of(data)
     tables = relax.const(positions, "int32"), relax.const(weights.astype(dtype), dtype)
-    return builder.call_te(resample_axis, data, *tables, axis)
+    return builder.call_te(resample_axis, data, *tables, axis, primfunc_attrs=attributes)
 
 
 CONVERTERS = {"Resize": Converter(_convert, _refuse, constants=(1, 2, 3))}

@@ -5,6 +5,7 @@ from edgeconv.compiler.passes.fuse import CALL_TIR, fuse
 from edgeconv.compiler.passes.half_storage import half_storage
 from edgeconv.compiler.passes.layout import blocked_layout
 from edgeconv.compiler.passes.legalize import ALIASING, legalize
+from edgeconv.compiler.passes.merge_small import merge_small
 from edgeconv.compiler.passes.own_outputs import own_outputs
 from edgeconv.compiler.passes.share_memory import pointer_offset, share_memory
 from edgeconv.compiler.passes.split_kernels import split_kernels
@@ -17,6 +18,7 @@ __all__ = [
     "fuse",
     "half_storage",
     "legalize",
+    "merge_small",
     "own_outputs",
     "pointer_offset",
     "share_memory",

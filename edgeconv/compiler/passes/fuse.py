@@ -56,7 +56,7 @@ def fuse(graph: Graph) -> Graph:
             if chain is None:
                 new[var.name] = builder.emit(substitute(value, current), var.name)
                 continue
-            function, arguments = _composite([calls[name] for name in chain])
+            function, arguments = composite([calls[name] for name in chain])
             callee = builder.add_func(function, f"fused_{var.name}")
             call = tvm.ir.Call(callee, [current(argument) for argument in arguments])
             new[var.name] = builder.emit(call, var.name)
@@ -213,7 +213,7 @@ def _joins(module: tvm.IRModule, reader: tuple[relax.Var, relax.Expr], produced:
     )
 
 
-def _composite(
+def composite(
     chain: list[tuple[relax.Var, tvm.ir.Call]],
 ) -> tuple[relax.Function, list[relax.Expr]]:
     """Return a primitive function that makes the chain's calls, and its arguments."""

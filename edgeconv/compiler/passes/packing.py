@@ -30,12 +30,12 @@ def pack_channels(array: Array, block: int) -> Array:
 
 
 def pack_conv_weight(weight: Array, block: int, tile: int, *, in_block: int = 0) -> Array:
-    """(OC, IC/groups, *kernel) to (ceil(OC/block) / tile, *kernel, IC/groups, tile, block).
+    """(OC, IC/groups, *kernel) to (ceil(OC/block/tile), *kernel, IC/groups, tile, block).
 
     So what a register tile of `tile` blocks multiplies at one step stands together. For an input
     in blocks of one channel the kernel comes after IC: such a channel is a plane of its own.
     """
-    padded = _pad_axis(weight, 0, block)
+    padded = _pad_axis(weight, 0, block * tile)
     channels, inputs, *kernel = padded.shape
     blocks = padded.reshape(channels // block // tile, tile, block, inputs, *kernel)
     rank = len(kernel)

@@ -32,7 +32,9 @@ from edgeconv.compiler.schedules.frames import lay_in_frames
 from edgeconv.compiler.schedules.gpu import conv as gpu_conv
 from edgeconv.compiler.schedules.gpu import deformable as gpu_deformable
 from edgeconv.compiler.schedules.gpu import generic as gpu_generic
+from edgeconv.compiler.schedules.gpu import grouped as gpu_grouped
 from edgeconv.compiler.schedules.gpu import matmul as gpu_matmul
+from edgeconv.compiler.schedules.gpu import one_group
 from edgeconv.compiler.schedules.gpu import phases as gpu_phases
 from edgeconv.compiler.schedules.gpu import pointwise as gpu_pointwise
 from edgeconv.compiler.schedules.gpu import rows as gpu_rows
@@ -62,6 +64,7 @@ GPU_RULES: dict[str, GpuRule] = {
     gpu_phases.ANCHOR: gpu_phases.schedule,
     gpu_conv.ANCHOR: gpu_conv.schedule,
     gpu_pointwise.ANCHOR: gpu_pointwise.schedule,
+    gpu_grouped.ANCHOR: gpu_grouped.schedule,
     gpu_window.ANCHOR: gpu_window.schedule,
     gpu_deformable.ANCHOR: gpu_deformable.schedule,
     gpu_matmul.ANCHOR: gpu_matmul.schedule,
@@ -95,6 +98,9 @@ def _scheduled(
         # One opaque block, a loop nest written by hand, is compiled as it stands.
         return lay_in_frames(module)
     inline_operands(sch, WIDEN)
+    if one_group.ONE_GROUP in (function.attrs or {}) and isinstance(machine, GpuMachine):
+        one_group.schedule(sch, machine)
+        return lay_in_frames(sch.mod)
     names = block_names(sch)
     anchor = next((name for name in rules if name in names), None)
     if anchor is None:

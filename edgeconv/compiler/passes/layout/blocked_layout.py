@@ -17,7 +17,6 @@ from edgeconv.compiler.graph import Graph
 from edgeconv.compiler.passes.elementwise import ELEMENTWISE
 from edgeconv.compiler.passes.layout.convolutions import (
     convolution,
-    deformable,
     transposed_convolution,
 )
 from edgeconv.compiler.passes.layout.following import (
@@ -29,6 +28,7 @@ from edgeconv.compiler.passes.layout.following import (
     reshape,
 )
 from edgeconv.compiler.passes.layout.forms import Forms
+from edgeconv.compiler.passes.layout.functions import function
 from edgeconv.compiler.passes.layout.matmul import matmul
 from edgeconv.compiler.passes.layout.pooling import average_pooling, global_pooling, max_pooling
 from edgeconv.compiler.passes.layout.softmax import softmax
@@ -49,7 +49,7 @@ RULES: dict[str, Rule] = {
     **{f"relax.nn.conv{rank}d_transpose": transposed_convolution for rank in (1, 2, 3)},
     **{f"relax.nn.max_pool{rank}d": max_pooling for rank in (1, 2, 3)},
     **{f"relax.nn.avg_pool{rank}d": average_pooling for rank in (1, 2, 3)},
-    "relax.call_tir": deformable.columns,
+    "relax.call_tir": function,
     "relax.mean": global_pooling,
     "relax.matmul": matmul,
     "relax.nn.softmax": softmax,

@@ -46,6 +46,7 @@ GPU_WAYS: tuple[Way, ...] = (
     gpu.deformable,
     gpu.depthwise,
     gpu.pointwise,
+    gpu.narrow,
     gpu.direct,
     gpu.grouped,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from math import prod
+from math import gcd, prod
 
 import tvm
 from tvm import relax, te
@@ -13,6 +13,7 @@ from tvm import relax, te
 from edgeconv.compiler.compute.conv import (
     conv_blocked,
     conv_grouped_lanes,
+    conv_grouped_panels,
     conv_phases,
     depthwise_blocked,
     pointwise_blocked,
@@ -32,6 +33,9 @@ from edgeconv.compiler.schedules.machine import round_up
 BLOCK = GpuMachine.lanes
 # Results of more phases do not stay in registers.
 MAX_PHASES = 9
+# Blocks of a panel, blocks that it reads, and channels of a group, at most: more do not stay in
+# registers.
+MAX_NARROW = 8
 
 
 def deformable(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
@@ -88,6 +92,22 @@ def direct(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int
         return None
     batch = shape_of(conv.data)[0]
     return _call(forms, name, conv, _direct(forms, conv, _tile(forms, conv, batch, conv.size)))
+
+
+def narrow(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
+    """Take groups of few channels, of which some blocks hold a whole number."""
+    ins, outs = conv.in_channels // conv.groups, conv.out_channels // conv.groups
+    if conv.groups == 1 or ins % BLOCK == outs % BLOCK == 0:
+        return None
+    blocks = outs // gcd(outs, BLOCK)
+    blocks *= BLOCK // gcd(BLOCK * blocks // outs * ins, BLOCK)
+    if max(blocks, BLOCK * blocks // outs * ins // BLOCK, ins) > MAX_NARROW:
+        return None
+    data = forms.as_blocked(conv.data)
+    pack = partial(pack_conv_weight, block=BLOCK, tile=blocks)
+    weight = packed_weight(forms, name, conv, pack)
+    channels = {"out_channels": conv.out_channels, "outs": outs}
+    return forms.call(conv_grouped_panels, [data, weight], conv.window, **channels), BLOCK
 
 
 def grouped(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
