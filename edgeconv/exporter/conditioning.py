@@ -186,6 +186,8 @@ def _terms(
     node: onnx.NodeProto, name: str, rounding: float, dtype: np.dtype[Any]
 ) -> list[onnx.NodeProto]:
     """Return nodes for the root of the sum of the squared terms; none where nothing is summed."""
+    if node.op_type == "Gelu":
+        return _gelu_terms(node, name, dtype)
     operands = (0,) if node.op_type in _MEANS else _PRODUCTS.get(node.op_type, ())
     if not operands:
         return []
@@ -207,6 +209,16 @@ def _terms(
         *nodes,
         helper.make_node("Constant", [], [f"{name}/shrink"], value=factor),
         helper.make_node("Mul", [f"{name}/root", f"{name}/shrink"], [f"{name}/terms"]),
+    ]
+
+
+def _gelu_terms(node: onnx.NodeProto, name: str, dtype: np.dtype[Any]) -> list[onnx.NodeProto]:
+    """Return the same for x / 2 + x / 2 * erf(x / sqrt(2)): they cancel where x is negative."""
+    half = numpy_helper.from_array(np.asarray(0.5, dtype))
+    return [
+        helper.make_node("Abs", [node.input[0]], [f"{name}/whole"]),
+        helper.make_node("Constant", [], [f"{name}/half"], value=half),
+        helper.make_node("Mul", [f"{name}/whole", f"{name}/half"], [f"{name}/terms"]),
     ]
 
 

@@ -93,6 +93,14 @@ def test_what_subtracts_a_mean_is_measured_by_what_it_gets() -> None:
     assert tolerance(model, [{"x": x + 1000}])["y"] > 50 * tolerance(model)["y"]
 
 
+def test_the_halves_of_a_gelu_cancel_where_its_operand_is_negative() -> None:
+    model = single("Gelu", {"x": (1, 8)})
+    estimate = tolerance(model)["y"]
+    x = np.linspace(1, 4, 8, dtype=np.float32)[np.newaxis]
+    assert tolerance(model, [{"x": x}])["y"] == estimate
+    assert 3 * estimate < tolerance(model, [{"x": -x}])["y"] < 30 * estimate
+
+
 def test_denormal_results_are_rounded_to_the_smallest_number() -> None:
     model = single("MatMul", {"x": (1, 3)}, {"w": np.ones((3, 1), np.float32)})
     x = np.full((1, 3), 1e-40, np.float32)
