@@ -76,7 +76,7 @@ def _is_schedulable(function: tirx.PrimFunc, machine: GpuMachine) -> bool:
     """Whether TVM can prove of every loop what its primitives ask for."""
     try:
         apply_rule(function, machine)
-    except RuntimeError:
+    except s_tir.ScheduleError:
         return False
     return True
 
