@@ -183,7 +183,11 @@ def conv_grouped_panels(
             inside += [axis < before + extent] if after else []
         places = [axis - before for axis, (_, before, _) in zip(axes, edges, strict=True)]
         load = data(n, block, *places, lane)
-        return tirx.if_then_else(tirx.all(*inside), load, 0.0) if inside else load
+        return (
+            tirx.if_then_else(tirx.all(*inside), load, tirx.const(0, data.dtype))
+            if inside
+            else load
+        )
 
     whole = [before + extent + after for extent, before, after in edges]
     source = te.compute((batch, panels * read, *whole, lanes), surrounded, name="pad")

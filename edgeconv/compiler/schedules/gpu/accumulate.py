@@ -77,7 +77,8 @@ def load_row(sch: s_tir.Schedule, block: object, loop: object) -> None:
         (inputs,) = made
         sch.set_scope(inputs, 0, "local")
     else:
-        inputs = sch.cache_read(block, 0, "local")
+        # Other phases of a transposed convolution may read the same tensor.
+        inputs = sch.cache_read(block, 0, "local", consumer_blocks=[block])
     around = _depth(sch, block, loop)
     sch.compute_at(inputs, loop, preserve_unit_loops=True)
     vectorize_unroll(sch, sch.get_loops(inputs)[around:])
