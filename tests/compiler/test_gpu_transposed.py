@@ -42,9 +42,8 @@ def cases(draw: st.DrawFn) -> Case:
         stride=stride,
         dilation=dilation,
         padding=tuple(draw(st.integers(0, min(2, (r - 1) // 2))) for r in reach),
-        extra=tuple(
-            draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True)
-        ),
+        # ONNX Runtime refuses more, which PyTorch takes where the dilation is larger.
+        extra=tuple(draw(st.integers(0, s - 1)) for s in stride),
         bias=draw(st.booleans()),
     )
 
