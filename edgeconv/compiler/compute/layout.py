@@ -169,3 +169,18 @@ def interleave(*arguments: Any, name: str = "interleave") -> te.Tensor:
         return value
 
     return te.compute(shape, element, name=name)
+
+
+def reshaped(data: te.Tensor, shape: Sequence[int]) -> te.Tensor:
+    """Give the elements of `data`, in row-major order, another shape of as many."""
+    before = [int(size) for size in data.shape]
+
+    def element(*index: tirx.Var) -> tirx.PrimExpr:
+        place = flat_index(index, shape)
+        found = []
+        for size in reversed(before[1:]):
+            found.append(place % size)
+            place = place // size
+        return data(place, *reversed(found))
+
+    return te.compute(shape, element, name="reshaped")

@@ -16,7 +16,7 @@ import tvm
 import tvm_ffi
 from tvm import relax, s_tir, te, tirx
 
-from edgeconv.compiler.compute.layout import flat_index
+from edgeconv.compiler.compute.layout import reshaped
 from edgeconv.compiler.graph import Graph
 from edgeconv.compiler.passes.fuse import CALL_TIR, composite
 from edgeconv.compiler.passes.rewriting import (
@@ -246,18 +246,3 @@ def _as_call(
     callee = builder.add_func(narrowed(function)["main"].without_attr("global_symbol"), "part")
     kind = relax.TensorType(shape_of(var), str(var.ty.dtype))
     return var, relax.call_tir(callee, operands, kind)
-
-
-def reshaped(data: te.Tensor, shape: tuple[int, ...]) -> te.Tensor:
-    """Give the elements of `data` another shape."""
-    before = [int(size) for size in data.shape]
-
-    def element(*index: tirx.Var) -> tirx.PrimExpr:
-        place = flat_index(index, shape)
-        found = []
-        for size in reversed(before[1:]):
-            found.append(place % size)
-            place = place // size
-        return data(place, *reversed(found))
-
-    return te.compute(shape, element, name="reshaped")
