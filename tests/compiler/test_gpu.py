@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from functools import cache
 from pathlib import Path
 
@@ -11,13 +10,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from gpu_checks import find_no_fault
 from onnx import TensorProto, helper, numpy_helper
-from opencl_programs import oclgrind
 
 import edgeconv
 from edgeconv import nn
 from edgeconv.artifact import CPU_FUNCTIONS, OPENCL_SOURCES, Artifact
-from edgeconv.compiler.twin import twin
 from edgeconv.nn.families import FAMILIES
 from edgeconv.plan import GPU_ALIGNMENT, Backend, Plan, Space
 from edgeconv.target import list_targets
@@ -55,16 +53,7 @@ def test_a_layer_equals_pytorch_on_the_gpu_alone_and_oclgrind_finds_no_fault(nam
     compiled.verify().raise_if_failed()
     assert compiled.plan.refused == {}
     assert {step.backend for step in compiled.plan.steps} == {Backend.OPENCL}
-    folder = twin(compiled).unpack()
-    result = subprocess.run(
-        [folder / "runner", "--self-test"],
-        env=oclgrind(separate=not has_joined_tensors(compiled.plan)),
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert (result.returncode, result.stderr) == (0, "")
+    find_no_fault(compiled, separate=not has_joined_tensors(compiled.plan))
 
 
 @pytest.mark.parametrize("target", GPUS)

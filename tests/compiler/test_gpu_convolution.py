@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from pathlib import Path
-
 import pytest
+from gpu_checks import check_cases, find_no_fault
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx_graphs import assert_close, compile_for_gpu
-from opencl_programs import oclgrind
+from onnx_graphs import compile_for_gpu
 from test_convolution import AWKWARD, Case, build
-
-from edgeconv.compiler.twin import twin
-from edgeconv.devices import open_session
-from edgeconv.plan import Backend
 
 TARGETS = ("android-opencl", "mali-g52", "adreno-740")
 
@@ -55,24 +47,15 @@ def cases(draw: st.DrawFn) -> Case:
     )
 
 
-def check(drawn: list[Case], target: str) -> None:
-    model, inputs, want = build(drawn)
-    artifact = compile_for_gpu(model, inputs, target)
-    assert all(step.backend is Backend.OPENCL for step in artifact.plan.steps)
-    got = open_session(artifact, "opencl").run(inputs)
-    for i, case in enumerate(drawn):
-        assert_close(got[f"y{i}"], want[f"y{i}"], case.length, str(case))
-
-
 @pytest.mark.parametrize("target", TARGETS)
 def test_awkward_convolutions(target: str) -> None:
-    check(AWKWARD, target)
+    check_cases(build(AWKWARD), AWKWARD, target)
 
 
 @settings(max_examples=3, deadline=None)
 @given(st.lists(cases(), min_size=12, max_size=12), st.sampled_from(TARGETS))
 def test_any_convolutions(drawn: list[Case], target: str) -> None:
-    check(drawn, target)
+    check_cases(build(drawn), drawn, target)
 
 
 SMALL = [
@@ -86,13 +69,6 @@ SMALL = [
 ]
 
 
-def test_kernels_stay_within_their_tensors(tmp_path: Path) -> None:
+def test_kernels_stay_within_their_tensors() -> None:
     model, inputs, _ = build(SMALL)
-    artifact = twin(compile_for_gpu(model, inputs, "android-opencl"))
-    folder = artifact.unpack()
-    command = [folder / "runner", "--self-test"]
-    result = subprocess.run(
-        command, env=oclgrind(), capture_output=True, text=True, timeout=300, check=False
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-    assert json.loads(result.stdout)["self_test"]["passed"]
+    find_no_fault(compile_for_gpu(model, inputs, "android-opencl"))

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from math import prod
 
 import pytest
+from gpu_checks import check_cases, find_no_fault
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx_graphs import assert_close, compile_for_gpu
-from opencl_programs import oclgrind
+from onnx_graphs import compile_for_gpu
 from test_transposed import AWKWARD, Case, build
-
-from edgeconv.compiler.twin import twin
-from edgeconv.devices import open_session
-from edgeconv.plan import Backend
 
 TARGETS = ("android-opencl", "mali-g52", "adreno-740")
 MANY_PHASES = Case(1, 1, 5, 6, (3, 2), (9, 6), (4, 3), (1, 1), (2, 1), (1, 0))
@@ -48,24 +42,16 @@ def cases(draw: st.DrawFn) -> Case:
     )
 
 
-def check(drawn: list[Case], target: str) -> None:
-    model, inputs, want = build(drawn)
-    artifact = compile_for_gpu(model, inputs, target)
-    assert all(step.backend is Backend.OPENCL for step in artifact.plan.steps)
-    got = open_session(artifact, "opencl").run(inputs)
-    for i, case in enumerate(drawn):
-        assert_close(got[f"y{i}"], want[f"y{i}"], case.length, str(case))
-
-
 @pytest.mark.parametrize("target", TARGETS)
 def test_awkward_cases(target: str) -> None:
-    check([*AWKWARD, MANY_PHASES], target)
+    cases = [*AWKWARD, MANY_PHASES]
+    check_cases(build(cases), cases, target)
 
 
 @settings(max_examples=4, deadline=None)
 @given(st.lists(cases(), min_size=8, max_size=8), st.sampled_from(TARGETS))
 def test_any_cases(drawn: list[Case], target: str) -> None:
-    check(drawn, target)
+    check_cases(build(drawn), drawn, target)
 
 
 @pytest.mark.parametrize("case", AWKWARD[:6], ids=str)
@@ -79,14 +65,4 @@ def test_one_kernel_multiplies_no_inserted_zeros(case: Case) -> None:
 
 def test_kernels_stay_within_their_tensors() -> None:
     model, inputs, _ = build([*AWKWARD[1:6], MANY_PHASES])
-    folder = twin(compile_for_gpu(model, inputs, "android-opencl")).unpack()
-    result = subprocess.run(
-        [folder / "runner", "--self-test"],
-        env=oclgrind(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-    assert json.loads(result.stdout)["self_test"]["passed"]
+    find_no_fault(compile_for_gpu(model, inputs, "android-opencl"))
