@@ -22,6 +22,7 @@ from benchmarks.report import markdown_table, rewrite, text_table
 from edgeconv.cli.console import plain
 from edgeconv.files import write_atomic
 
+_Found = dict[tuple[str, str, str], dict[str, Any]]
 _WRONG = 1e-3
 _HEAD = (
     *("", "board", "runtime", "M insns", "FMA", "M MACs", "load MB", "store MB"),
@@ -38,15 +39,16 @@ def main() -> None:
         networks=options.what != "layers",
         layers=options.what != "networks",
     )
-    found = []
+    found = _load(options.json) if options.add else {}
     for source in sources:
         for board in options.boards:
             case = prepare.prepare(source, BOARDS[board].target)
             for name in (OURS, *options.peers):
                 print(f"counting {case.name} on {board}: {name}", file=sys.stderr, flush=True)
-                found.append(_count(case, board, name))
-    write_atomic(options.json, (json.dumps(plain(_json(found)), indent=1) + "\n").encode())
-    rows = [_row(entry) for entry in found]
+                found[case.name, board, name] = _count(case, board, name)
+                # Counting takes hours: what was counted before an interruption stays.
+                _save(options.json, found)
+    rows = [_row(entry) for entry in found.values()]
     notes = "\n".join(_fit_note(board, BOARDS[board]) for board in options.boards)
     print(f"{text_table(_HEAD, rows)}\n\n{notes}")
     if options.markdown is not None:
@@ -70,12 +72,24 @@ def _count(case: Case, board: str, name: str) -> dict[str, Any]:
     return {**entry, "counts": counts, "fitted_ms": counts.fitted_ms(BOARDS[board])}
 
 
-def _json(found: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
+def _load(path: Path) -> _Found:
+    """Return what a file holds, by case, board and runtime; nothing where there is none."""
+    if not path.is_file():
+        return {}
+    entries = json.loads(path.read_text())["results"]
+    for entry in entries:
+        if "counts" in entry:
+            entry["counts"] = Counts(**entry["counts"])
+    return {(entry["case"], entry["board"], entry["runtime"]): entry for entry in entries}
+
+
+def _save(path: Path, found: _Found) -> None:
+    data = {
         "boards": {name: asdict(board) for name, board in BOARDS.items()},
         "threads": 1,
-        "results": found,
+        "results": list(found.values()),
     }
+    write_atomic(path, (json.dumps(plain(data), indent=1) + "\n").encode())
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
@@ -115,6 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--boards", nargs="+", choices=BOARDS, default=["pi4"])
     parser.add_argument("--peers", nargs="*", choices=PACKAGES, default=[], metavar="PEER")
     parser.add_argument("--json", type=Path, default=prepare.BUILD / "arm.json")
+    parser.add_argument(
+        "--add", action="store_true", help="keep what the JSON file holds of other cases"
+    )
     parser.add_argument("--markdown", type=Path, help="page whose section `arm` takes the table")
     return parser
 

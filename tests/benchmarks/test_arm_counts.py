@@ -1,10 +1,14 @@
 """The counting plugin on a program whose every instruction is known, and the estimate of times."""
 
 import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import benchmarks.arm.__main__ as counting
+from benchmarks import prepare
 from benchmarks.arm import emulate
 from benchmarks.arm.boards import BOARDS
 from edgeconv.compiler.link.toolchain import zig
@@ -119,3 +123,24 @@ def test_estimated_times_follow_the_fit():
     )
     assert counts.fitted_ms(BOARDS["pi4"]) == pytest.approx((0.801e8 + 15.11 * 4e6) / 1.8e6)
     assert counts.fitted_ms(BOARDS["pi5"]) == pytest.approx((0.4752e8 + 0.1146e8) / 2.4e6)
+
+
+def test_what_was_counted_earlier_can_stay(tmp_path, monkeypatch, capsys):
+    """Of two runs on one file, the second keeps the first one's rows only where it is asked to."""
+    counts = emulate.Counts(*[1e6] * len(emulate.Counts.__dataclass_fields__))
+    monkeypatch.setattr(prepare, "sources", lambda only, **kinds: [only])
+    monkeypatch.setattr(prepare, "prepare", lambda source, target: SimpleNamespace(name=source))
+    monkeypatch.setattr(counting, "artifact_counts", lambda case, board: counts)
+
+    def shown(*arguments: str) -> str:
+        command = ["arm", "--json", str(tmp_path / "arm.json"), *arguments]
+        monkeypatch.setattr(sys, "argv", command)
+        counting.main()
+        return capsys.readouterr().out
+
+    first = shown("--only", "one")
+    both = shown("--only", "two", "--add")
+    row = next(line for line in first.splitlines() if line.startswith("one"))
+    assert row in both.splitlines()
+    assert any(line.startswith("two") for line in both.splitlines())
+    assert "two" not in shown("--only", "one")
