@@ -17,6 +17,7 @@ Algorithms", section 26.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from edgeconv.exporter.graph import ValueType, first_output, value_types
+from edgeconv.exporter.graph import ValueType, attribute, first_output, value_types
 from edgeconv.exporter.reference import open_reference, reference_values
 
 Array = npt.NDArray[Any]
@@ -46,8 +47,7 @@ _PRODUCTS = {
     "ReduceSum": (0,),
 }
 _MEANS = frozenset(["AveragePool", "GlobalAveragePool", "ReduceMean"])
-# They subtract a mean: the rounding of what they get counts, however small the result.
-_CENTRED = frozenset(["GroupNormalization", "InstanceNormalization", "LayerNormalization"])
+_NORMALISATIONS = frozenset(["GroupNormalization", "InstanceNormalization", "LayerNormalization"])
 _STEPS = frozenset(["Ceil", "Floor", "Round", "Sign"])
 
 
@@ -125,9 +125,7 @@ def _disturbed(
             continue
         bound = factor * rounding
         bounds.update({_draw(name): (types[name], bound) for name in names})
-        if node.op_type in _CENTRED:
-            bounds[_draw(_operand(names[0]))] = types[original.input[0]], bound
-        graph.node.extend(_noisy(node, names, rounding, types[names[0]].dtype))
+        graph.node.extend(_noisy(node, names, rounding, types))
     known = {value.name: value for value in [*model.graph.value_info, *model.graph.output]}
     graph.input.extend(known[name] for name in decided)
     graph.input.extend(
@@ -151,24 +149,20 @@ def _draw(result: str) -> str:
     return f"{result}/draw"
 
 
-def _operand(name: str) -> str:
-    """Return the disturbed operand of the node whose result is `name`."""
-    return f"{name}/operand"
-
-
 def _noisy(
-    node: onnx.NodeProto, names: Sequence[str], rounding: float, dtype: np.dtype[Any]
+    node: onnx.NodeProto,
+    names: Sequence[str],
+    rounding: float,
+    types: Mapping[str, ValueType],
 ) -> list[onnx.NodeProto]:
     """Return nodes that compute the node's results, those with `names` disturbed."""
-    first, nodes = names[0], []
-    if node.op_type in _CENTRED:
-        nodes += _disturb(node.input[0], _operand(first), [])
-        node.input[0] = _operand(first)
     node.output[:] = [f"{name}/exact" if name in names else name for name in node.output]
-    terms = _terms(node, first, rounding, dtype)
+    first, *others = names
+    terms = _terms(node, first, rounding, types)
     scale = [terms[-1].output[0]] if terms else []
-    noise = [part for name in names for part in _disturb(f"{name}/exact", name, scale)]
-    return [*nodes, node, *terms, *noise]
+    noise = _disturb(f"{first}/exact", first, scale)
+    noise += [part for name in others for part in _disturb(f"{name}/exact", name, [])]
+    return [node, *terms, *noise]
 
 
 def _disturb(value: str, result: str, scale: Sequence[str]) -> list[onnx.NodeProto]:
@@ -183,11 +177,14 @@ def _disturb(value: str, result: str, scale: Sequence[str]) -> list[onnx.NodePro
 
 
 def _terms(
-    node: onnx.NodeProto, name: str, rounding: float, dtype: np.dtype[Any]
+    node: onnx.NodeProto, name: str, rounding: float, types: Mapping[str, ValueType]
 ) -> list[onnx.NodeProto]:
     """Return nodes for the root of the sum of the squared terms; none where nothing is summed."""
+    dtype = types[name].dtype
     if node.op_type == "Gelu":
         return _gelu_terms(node, name, dtype)
+    if node.op_type in _NORMALISATIONS:
+        return _normalisation_terms(node, name, types)
     operands = (0,) if node.op_type in _MEANS else _PRODUCTS.get(node.op_type, ())
     if not operands:
         return []
@@ -219,6 +216,52 @@ def _gelu_terms(node: onnx.NodeProto, name: str, dtype: np.dtype[Any]) -> list[o
         helper.make_node("Abs", [node.input[0]], [f"{name}/whole"]),
         helper.make_node("Constant", [], [f"{name}/half"], value=half),
         helper.make_node("Mul", [f"{name}/whole", f"{name}/half"], [f"{name}/terms"]),
+    ]
+
+
+def _normalisation_terms(
+    node: onnx.NodeProto, name: str, types: Mapping[str, ValueType]
+) -> list[onnx.NodeProto]:
+    """Return the same for (x - mean) / deviation * scale: the mean is rounded, and may cancel."""
+    shape, scale = types[node.input[0]].shape, types[node.input[1]].shape
+    dtype = types[name].dtype
+    # What is normalised together; then the shapes in which the scale is broadcast.
+    rows: tuple[int, ...]
+    if node.op_type == "LayerNormalization":
+        axis = attribute(node, "axis", -1) % len(shape)
+        rows, scaled = (math.prod(shape[:axis]), -1), shape
+    else:
+        rows = (shape[0], attribute(node, "num_groups", shape[1]), -1)
+        scaled, scale = (shape[0], *scale, -1), (*scale, 1)
+    constants = {
+        "to_rows": np.array(rows),
+        "to_scaled": np.array(scaled),
+        "to_scale": np.array(scale),
+        "to_all": np.array(shape),
+        "axis": np.array([len(rows) - 1]),
+        "epsilon": np.array(attribute(node, "epsilon", 1e-5), dtype),
+    }
+    steps = (
+        ("rows", "Reshape", node.input[0], f"{name}/to_rows"),
+        ("mean", "ReduceMean", f"{name}/rows", f"{name}/axis"),
+        ("centred", "Sub", f"{name}/rows", f"{name}/mean"),
+        ("squares", "Mul", f"{name}/centred", f"{name}/centred"),
+        ("variance", "ReduceMean", f"{name}/squares", f"{name}/axis"),
+        ("positive", "Add", f"{name}/variance", f"{name}/epsilon"),
+        ("deviation", "Sqrt", f"{name}/positive"),
+        ("normal", "Div", f"{name}/rows", f"{name}/deviation"),
+        ("broadcast", "Reshape", f"{name}/normal", f"{name}/to_scaled"),
+        ("scale", "Reshape", node.input[1], f"{name}/to_scale"),
+        ("product", "Mul", f"{name}/broadcast", f"{name}/scale"),
+        ("signed", "Reshape", f"{name}/product", f"{name}/to_all"),
+        ("terms", "Abs", f"{name}/signed"),
+    )
+    return [
+        *(
+            helper.make_node("Constant", [], [f"{name}/{part}"], value=numpy_helper.from_array(c))
+            for part, c in constants.items()
+        ),
+        *(helper.make_node(op, operands, [f"{name}/{part}"]) for part, op, *operands in steps),
     ]
 
 

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeconv import nn
 from edgeconv.exporter import Exported, export, tolerance
+from edgeconv.exporter.reference import relative_error
 from edgeconv.exporter.tolerance import LARGEST
 from edgeconv.frontend import load_source
 
@@ -20,6 +21,7 @@ def single(
     op: str,
     shapes: dict[str, tuple[int, ...]],
     constants: dict[str, np.ndarray] | None = None,
+    opset: int = 20,
     **attributes: object,
 ) -> onnx.ModelProto:
     constants = constants or {}
@@ -31,7 +33,7 @@ def single(
         [helper.make_empty_tensor_value_info("y")],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
     return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
 
 
@@ -85,12 +87,40 @@ def test_a_sum_that_cancels_is_measured_by_its_terms() -> None:
     assert 100 * EPS < measured < 10_000 * EPS
 
 
-def test_what_subtracts_a_mean_is_measured_by_what_it_gets() -> None:
-    ones = np.ones(16, np.float32)
-    model = single("LayerNormalization", {"x": (4, 16)}, {"scale": ones, "bias": ones}, axis=1)
-    x = np.random.default_rng(0).standard_normal((4, 16), np.float32)
+@pytest.mark.parametrize(
+    ("operator", "scale", "attributes"),
+    [
+        ("LayerNormalization", (4, 6), {"axis": 2}),
+        ("InstanceNormalization", (4,), {}),
+        ("GroupNormalization", (4,), {"num_groups": 2}),
+    ],
+)
+def test_what_subtracts_a_mean_is_measured_by_what_it_gets(
+    operator: str, scale: tuple[int, ...], attributes: dict[str, int]
+) -> None:
+    constants = {"scale": np.full(scale, 2, np.float32), "bias": np.ones(scale, np.float32)}
+    shape = (3, 4, 4, 6)
+    model = single(operator, {"x": shape}, constants, opset=21, **attributes)
+    # Shape inference knows nothing of a GroupNormalization.
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, shape))
+    x = np.random.default_rng(0).standard_normal(shape, np.float32)
     assert tolerance(model, [{"x": x}])["y"] < 2 * tolerance(model)["y"]
     assert tolerance(model, [{"x": x + 1000}])["y"] > 50 * tolerance(model)["y"]
+
+
+def test_the_mean_of_two_channels_is_rounded_and_cancels() -> None:
+    """Of two values the normalised ones are -1 and 1 whatever they are: only the mean rounds."""
+    ones = np.ones(2, np.float32)
+    constants = {"scale": ones, "bias": 0 * ones}
+    model = single("LayerNormalization", {"x": (50, 2)}, constants, axis=1, epsilon=1e-12)
+    rng = np.random.default_rng(0)
+    x = (3 + rng.uniform(0.02, 0.2, (50, 2))).astype(np.float32)
+    rounded = (x[:, :1] + x[:, 1:]) * np.float32(0.5)
+    centred = x.astype(np.float64) - rounded
+    got = centred / np.sqrt((centred**2).mean(1, keepdims=True))
+    exact = x - x.astype(np.float64).mean(1, keepdims=True)
+    want = exact / np.sqrt((exact**2).mean(1, keepdims=True))
+    assert 2 * tolerance(model)["y"] < relative_error(got, want) < tolerance(model, [{"x": x}])["y"]
 
 
 def test_the_halves_of_a_gelu_cancel_where_its_operand_is_negative() -> None:
