@@ -1,4 +1,4 @@
-.PHONY: help setup demo test check fuzz bench bench-peers bench-arm docs clean
+.PHONY: help setup demo test check fuzz bench bench-peers bench-arm bench-gpu docs clean
 
 COUNT ?= 10000
 FILES ?= 1000
@@ -35,6 +35,9 @@ bench-peers: setup  ## The same beside eight runtimes, in environments of their 
 bench-arm: setup  ## Count what networks execute on a Raspberry Pi 4, emulated, beside ncnn and ONNX Runtime
 	@scripts/setup_arm.sh
 	@.venv/bin/python -m benchmarks.arm --peers ncnn onnxruntime $(if $(ONLY),--only '$(ONLY)') $(BENCH)
+
+bench-gpu: setup  ## Kernels, bytes and times of a GPU's artifacts, on this machine's OpenCL driver
+	@.venv/bin/python -m benchmarks.gpu $(if $(ONLY),--only '$(ONLY)') $(BENCH)
 
 docs: setup  ## Write docs/layers/ from the sources
 	@.venv/bin/python scripts/layer_docs.py

@@ -7,22 +7,18 @@ docs/performance.md.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import peers, prepare
+from benchmarks import peers, prepare, store
 from benchmarks.arm.boards import BOARDS, PACKAGES, Board
 from benchmarks.arm.emulate import Counts, EmulationError, artifact_counts, guest_counts
 from benchmarks.case import Case
 from benchmarks.compare import OURS, converted
 from benchmarks.report import markdown_table, rewrite, text_table
-from edgeconv.cli.console import plain
-from edgeconv.files import write_atomic
 
-_Found = dict[tuple[str, str, str], dict[str, Any]]
 _WRONG = 1e-3
 _HEAD = (
     *("", "board", "runtime", "M insns", "FMA", "M MACs", "load MB", "store MB"),
@@ -39,6 +35,7 @@ def main() -> None:
         networks=options.what != "layers",
         layers=options.what != "networks",
     )
+    about = {"boards": {name: asdict(board) for name, board in BOARDS.items()}, "threads": 1}
     found = _load(options.json) if options.add else {}
     for source in sources:
         for board in options.boards:
@@ -47,7 +44,7 @@ def main() -> None:
                 print(f"counting {case.name} on {board}: {name}", file=sys.stderr, flush=True)
                 found[case.name, board, name] = _count(case, board, name)
                 # Counting takes hours: what was counted before an interruption stays.
-                _save(options.json, found)
+                store.save(options.json, found, about)
     rows = [_row(entry) for entry in found.values()]
     notes = "\n".join(_fit_note(board, BOARDS[board]) for board in options.boards)
     print(f"{text_table(_HEAD, rows)}\n\n{notes}")
@@ -72,24 +69,12 @@ def _count(case: Case, board: str, name: str) -> dict[str, Any]:
     return {**entry, "counts": counts, "fitted_ms": counts.fitted_ms(BOARDS[board])}
 
 
-def _load(path: Path) -> _Found:
-    """Return what a file holds, by case, board and runtime; nothing where there is none."""
-    if not path.is_file():
-        return {}
-    entries = json.loads(path.read_text())["results"]
-    for entry in entries:
+def _load(path: Path) -> store.Results:
+    found = store.load(path, ("case", "board", "runtime"))
+    for entry in found.values():
         if "counts" in entry:
             entry["counts"] = Counts(**entry["counts"])
-    return {(entry["case"], entry["board"], entry["runtime"]): entry for entry in entries}
-
-
-def _save(path: Path, found: _Found) -> None:
-    data = {
-        "boards": {name: asdict(board) for name, board in BOARDS.items()},
-        "threads": 1,
-        "results": list(found.values()),
-    }
-    write_atomic(path, (json.dumps(plain(data), indent=1) + "\n").encode())
+    return found
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:

@@ -1,96 +1,110 @@
 """`python -m benchmarks.gpu`: kernels, bytes and times of edgeconv's and of dlight's schedules.
 
-Both run in the same process' twins, one after the other, on this machine's OpenCL driver. Bytes are
-those of every kernel's operands; the lower bound takes each weight and each activation that a
-kernel of the network needs once per kernel, without padding lanes and changes of layout.
+Both run as twins on this machine's OpenCL driver. Bytes are those of every kernel's operands; the
+lower bound takes each weight and each activation that a kernel of the network needs once per
+kernel, without padding lanes and changes of layout.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
-from math import exp, log
-from statistics import median
+import sys
+from dataclasses import asdict
+from pathlib import Path
 
-import numpy as np
+from benchmarks import prepare, store
+from benchmarks.gpu.compare import Measured, compare
+from benchmarks.machine import description
+from benchmarks.report import geometric_mean, markdown_table, rewrite, text_table
+from edgeconv.errors import EdgeconvError
 
-import edgeconv
-from benchmarks.case import build
-from benchmarks.gpu.dlight import dlight_schedules
-from benchmarks.gpu.traffic import moved, needed
-from benchmarks.prepare import case_name, sources
-from benchmarks.report import markdown_table
-from edgeconv.artifact import Artifact
-from edgeconv.devices import open_session
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One artifact: kernels launched, bytes of their operands, the least of those, milliseconds."""
-
-    kernels: int
-    moved: int
-    needed: int
-    ms: float
+_HEAD = (
+    *("", "kernels", "of them layout", "dlight's kernels", "bytes / bound", "dlight's"),
+    *("arena MiB", "arena / bound", "error / tolerance", "ms", "dlight's ms", "times as fast"),
+)
 
 
 def main() -> None:
-    """Parse the command line, measure, print a table in Markdown."""
+    """Parse the command line, measure, print a table; the JSON goes to a file."""
+    options = _parser().parse_args()
+    sources = prepare.sources(
+        options.only,
+        tiny=options.tiny,
+        networks=options.what != "layers",
+        layers=options.what != "networks",
+    )
+    found = store.load(options.json, ("case", "target")) if options.add else {}
+    for source in sources:
+        name = prepare.case_name(source)
+        print(f"measuring {name} for {options.target}", file=sys.stderr, flush=True)
+        found[name, options.target] = entry = {"case": name, "target": options.target}
+        try:
+            ours, theirs, driver = compare(source, options.target, options.seconds)
+            entry |= {"edgeconv": asdict(ours), "dlight": asdict(theirs), "driver": driver}
+        except EdgeconvError as error:
+            entry["reason"] = str(error)
+        store.save(options.json, found, {"machine": description()})
+    entries = list(found.values())
+    head, rows = _HEAD, [_row(entry) for entry in entries]
+    notes = _notes(entries)
+    print(f"{text_table(head, rows)}\n\n{notes}")
+    if options.markdown is not None:
+        rewrite(options.markdown, "gpu", f"{notes}\n\n{markdown_table(head, rows)}")
+    sys.exit("\n".join(f"{e['case']}: {e['reason']}" for e in entries if "reason" in e) or None)
+
+
+def _row(entry: store.Entry) -> tuple[str, ...]:
+    if "reason" in entry:
+        return (entry["case"], "failed", *[""] * (len(_HEAD) - 2))
+    ours, theirs = Measured(**entry["edgeconv"]), Measured(**entry["dlight"])
+    return (
+        entry["case"],
+        f"{ours.kernels}",
+        f"{ours.layouts}",
+        f"{theirs.kernels}",
+        f"{ours.moved / ours.needed:.2f}",
+        f"{theirs.moved / theirs.needed:.2f}",
+        f"{ours.arena / 2**20:.2f}",
+        f"{ours.arena / ours.bound:.2f}",
+        f"{ours.error:.3f}",
+        _time(ours),
+        _time(theirs),
+        f"{theirs.ms / ours.ms:.2f}" if ours.ms and theirs.ms else "",
+    )
+
+
+def _time(measured: Measured) -> str:
+    return f"{measured.ms:.2f}" if measured.ms else measured.reason.split(":")[0]
+
+
+def _notes(entries: list[store.Entry]) -> str:
+    pairs = [(e["edgeconv"]["ms"], e["dlight"]["ms"]) for e in entries if "edgeconv" in e]
+    ratios = [theirs / ours for ours, theirs in pairs if ours and theirs]
+    drivers = sorted({e["driver"] for e in entries if "driver" in e})
+    ahead = sum(ratio >= 1 for ratio in ratios)
+    return (
+        f"{', '.join(drivers)}. Geometric mean of the ratios: {geometric_mean(ratios):.2f}; "
+        f"edgeconv is ahead in {ahead} of {len(ratios)}."
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.add_argument("--only", default="*", help="pattern of names")
+    parser.add_argument(
+        "what", nargs="?", choices=("all", "networks", "layers"), default="networks"
+    )
+    parser.add_argument("--only", default="*", help="cases whose name fits this pattern")
+    parser.add_argument("--tiny", action="store_true", help="the small variants of the networks")
     parser.add_argument("--target", default="mali-g610", help="whose GPU the schedules are for")
-    parser.add_argument("--full", action="store_true", help="networks of full size, not tiny ones")
-    parser.add_argument("--layers", action="store_true", help="single layers, not networks")
-    parser.add_argument("--repeat", type=int, default=20, help="runs that are timed")
-    options = parser.parse_args()
-    found = sources(
-        options.only, tiny=not options.full, networks=not options.layers, layers=options.layers
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="for each of the two, beside warming up"
     )
-    rows, ratios = [], []
-    for source in found:
-        ours = _measure(source, options.target, options.repeat)
-        with dlight_schedules():
-            theirs = _measure(source, options.target, options.repeat)
-        ratios.append(theirs.ms / ours.ms)
-        rows.append(
-            [
-                case_name(source),
-                f"{ours.kernels}",
-                f"{theirs.kernels}",
-                f"{ours.moved / ours.needed:.2f}",
-                f"{ours.ms:.2f}",
-                f"{theirs.ms:.2f}",
-                f"{ratios[-1]:.2f}",
-            ]
-        )
-        print(rows[-1], flush=True)
-    head = ["", "kernels", "dlight's", "bytes / bound", "ms", "dlight's ms", "times as fast"]
-    mean = exp(sum(map(log, ratios)) / len(ratios))
-    print(markdown_table(head, rows), f"\ngeometric mean: {mean:.2f}")
-
-
-def _measure(source: str, target: str, repeat: int) -> Measured:
-    artifact = _compile(source, target)
-    report = open_session(artifact, "opencl").profile(warmup=3, repeat=repeat)
-    runs = zip(*(step.ms for step in report.steps), strict=True)
-    plan = artifact.plan
-    return Measured(
-        kernels=len(plan.steps),
-        moved=moved(plan),
-        needed=needed(plan),
-        ms=median(map(sum, runs)),
+    parser.add_argument("--json", type=Path, default=prepare.BUILD / "gpu.json")
+    parser.add_argument(
+        "--add", action="store_true", help="keep what the JSON file holds of other cases"
     )
-
-
-def _compile(source: str, target: str) -> Artifact:
-    kind, name = source.split(":", 1)
-    if kind == "zoo":
-        return edgeconv.compile(source, target=target)
-    from benchmarks.layers import LAYERS
-
-    layer = next(layer for layer in LAYERS if layer.name == name)
-    inputs = [np.zeros(shape, np.float32) + 0.5 for shape in layer.shapes]
-    return edgeconv.compile(build(source), inputs, target=target)
+    parser.add_argument("--markdown", type=Path, help="page whose section `gpu` takes the table")
+    return parser
 
 
 if __name__ == "__main__":

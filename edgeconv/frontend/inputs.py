@@ -125,7 +125,7 @@ def supported_dtype(kind: object, name: str, origin: str) -> np.dtype[Any]:
     if dtype.kind not in "fiub":
         raise UnsupportedModelError(
             f"{origin}: input {name} is {kind}; edgeconv takes the floating point, integer and "
-            "boolean types of NumPy"
+            "boolean types of NumPy: convert the network, in PyTorch by module.float()"
         )
     return dtype
 

@@ -1,0 +1,104 @@
+"""A network's kernels, bytes and times: edgeconv's, and those of dlight's schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import edgeconv
+from benchmarks.case import build
+from benchmarks.gpu.dlight import dlight_schedules
+from benchmarks.gpu.traffic import moved, needed
+from edgeconv.artifact import Artifact
+from edgeconv.devices import open_session
+from edgeconv.devices.session import Session
+from edgeconv.errors import EdgeconvError
+
+_ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One artifact on this machine's driver.
+
+    Attributes:
+        kernels: launches of a run, one a step.
+        layouts: of them, those that only change a layout.
+        moved, needed: bytes of the kernels' operands, and the least of those.
+        arena, bound: bytes of the intermediate tensors, and the least of those.
+        error: largest error in parts of its tolerance.
+        ms: median time of a run; 0 where it is wrong or fails.
+        reason: why it fails.
+    """
+
+    kernels: int
+    layouts: int
+    moved: int
+    needed: int
+    arena: int
+    bound: int
+    error: float = 0.0
+    ms: float = 0.0
+    reason: str = ""
+
+
+def compare(source: str, target: str, seconds: float) -> tuple[Measured, Measured, str]:
+    """Return edgeconv's and dlight's, and the driver's name.
+
+    They are timed in turns, five each, of about `seconds` together. What is wrong is not timed.
+    """
+    artifacts = [_compile(source, target)]
+    with dlight_schedules():
+        artifacts.append(_compile(source, target))
+    sessions = [open_session(artifact, "opencl") for artifact in artifacts]
+    found = [_checked(session) for session in sessions]
+    right = [i for i, measured in enumerate(found) if not measured.reason]
+    runs: dict[int, list[float]] = {i: [] for i in right}
+    driver = ""
+    for _ in range(_ROUNDS):
+        for i in right:
+            driver, times = _turn(sessions[i], seconds / _ROUNDS)
+            runs[i] += times
+    ours, theirs = (replace(m, ms=median(runs[i])) if i in runs else m for i, m in enumerate(found))
+    return ours, theirs, driver
+
+
+def _turn(session: Session, seconds: float) -> tuple[str, Sequence[float]]:
+    """Return the driver's name and the times of the runs that fit, one at least."""
+    first = session.bench(warmup=1, repeat=1)
+    fitting = min(int(seconds * 1e3 / first.runs_ms[0]), 200)
+    if fitting < 2:
+        return first.device, first.runs_ms
+    return first.device, session.bench(warmup=1, repeat=fitting).runs_ms
+
+
+def _checked(session: Session) -> Measured:
+    """Return everything but the time."""
+    plan = session.artifact.plan
+    measured = Measured(
+        kernels=len(plan.steps),
+        layouts=sum(step.family == "layout" for step in plan.steps),
+        moved=moved(plan),
+        needed=needed(plan),
+        arena=plan.arena_bytes,
+        bound=plan.arena_lower_bound,
+    )
+    try:
+        test = session.self_test()
+    except EdgeconvError as error:
+        return replace(measured, reason=f"failed: {error}")
+    outputs = [output for case in test.cases for output in case.outputs]
+    largest = max(output.max_rel / output.tolerance for output in outputs)
+    reason = "" if test.passed else f"wrong: {largest:.1f} times the tolerance"
+    return replace(measured, error=largest, reason=reason)
+
+
+def _compile(source: str, target: str) -> Artifact:
+    kind, name = source.split(":", 1)
+    if kind == "zoo":
+        return edgeconv.compile(source, target=target)
+    from benchmarks.layers import LAYERS, example_inputs
+
+    layer = next(layer for layer in LAYERS if layer.name == name)
+    return edgeconv.compile(build(source), example_inputs(layer.shapes), target=target)
