@@ -75,6 +75,7 @@ class Graph:
             operand, by name. The variable may be longer; what comes then does not matter.
         joins: the axis along which a variable joins its operands, by name.
         repeats: variables that repeat every element of their operand along an axis.
+        views: variables whose elements are those of their operand, in another order, or some.
         frames: how variables lie inside others, by name.
         in_place: variables whose operands lie where they shall be, so that nothing has to be done.
     """
@@ -87,6 +88,7 @@ class Graph:
     paddings: dict[str, Padding] = field(default_factory=dict)
     joins: dict[str, int] = field(default_factory=dict)
     repeats: frozenset[str] = frozenset()
+    views: set[str] = field(default_factory=set)
     frames: dict[str, Frame] = field(default_factory=dict)
     in_place: frozenset[str] = frozenset()
 

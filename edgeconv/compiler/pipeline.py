@@ -64,7 +64,10 @@ def passes(
         assert isinstance(machine, GpuMachine)
         return merge_small(graph, machine)
 
-    first = [fold_scale_shift, blocked, own_outputs, legalize, fuse]
+    def fused(graph: Graph) -> Graph:
+        return fuse(graph, views=isinstance(machine, GpuMachine))
+
+    first = [fold_scale_shift, blocked, own_outputs, legalize, fused]
     stored = [half] if precision is not Precision.FP32 else []
     if not isinstance(machine, GpuMachine):
         return [*first, shared]

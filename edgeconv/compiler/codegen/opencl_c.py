@@ -294,13 +294,23 @@ class _Writer:
 
     def _condition(self, node: Any) -> None:
         if self._varies(node.condition):
-            raise _NoVectorError
+            self._each_lane(node)
+            return
         self._line(f"if ({self._scalar(node.condition)}) {{")
         if node.else_case is None:
             self._block(node.then_case)
         else:
             self._block(node.then_case, "} else {")
             self._block(node.else_case)
+
+    def _each_lane(self, node: Any) -> None:
+        """Write a statement once for every lane."""
+        assert self.lane is not None
+        lane, self.lane = self.lane, None
+        for i in range(lane.count):
+            number = tirx.IntImm(str(lane.var.ty.dtype), i)
+            self._statement(replaced(node, lane.var, number))
+        self.lane = lane
 
     def _store(self, node: Any) -> None:
         memory, index = self.memories[node.buffer], node.indices[0]

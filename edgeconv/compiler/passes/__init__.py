@@ -1,12 +1,13 @@
 """Relax to Relax, one file per pass."""
 
 from edgeconv.compiler.passes.fold_scale_shift import fold_scale_shift
-from edgeconv.compiler.passes.fuse import CALL_TIR, fuse
+from edgeconv.compiler.passes.fuse import fuse
 from edgeconv.compiler.passes.half_storage import half_storage
 from edgeconv.compiler.passes.layout import blocked_layout
 from edgeconv.compiler.passes.legalize import ALIASING, legalize
 from edgeconv.compiler.passes.merge_small import merge_small
 from edgeconv.compiler.passes.own_outputs import own_outputs
+from edgeconv.compiler.passes.rewriting import CALL_TIR
 from edgeconv.compiler.passes.share_memory import pointer_offset, share_memory
 from edgeconv.compiler.passes.split_kernels import split_kernels
 

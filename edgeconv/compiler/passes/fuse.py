@@ -6,7 +6,9 @@ the element-wise kernels that it alone reads, so that a whole expression is one 
 runs where its last kernel stood, when every other operand exists.
 
 An operand that only repeats elements (nearest upsampling) is never made: the chain reads what is
-repeated.
+repeated. On GPUs no operand is made whose elements are those of another tensor in another order
+(changes of layout, transpositions, slices): every kernel reads them where they are, and writes a
+result of the network in its plain form.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from tvm import relax
 
 from edgeconv.compiler.graph import Graph
 from edgeconv.compiler.passes.rewriting import (
+    CALL_TIR,
     arguments_of,
     bindings_of,
     op_name,
@@ -28,18 +31,29 @@ from edgeconv.compiler.passes.rewriting import (
     shape_of,
     substitute,
 )
+from edgeconv.compiler.passes.views import as_view, with_plain_results, with_views
+from edgeconv.compiler.schedules.gpu.views import PLAIN, VIEW
 
-CALL_TIR = "relax.call_tir"
 # TVM's operator patterns: element-wise, broadcast.
 FUSIBLE_PATTERNS = (0, 1)
 
 
-def fuse(graph: Graph) -> Graph:
-    """Return the graph with chains merged into one TIR function each."""
+def fuse(graph: Graph, *, views: bool = False) -> Graph:
+    """Return the graph with chains merged into one TIR function each.
+
+    With `views`, kernels also take in the views that they read, and the plain form of a result.
+    """
     groups = _chains(graph)
+    calls = {var.name: (var, value) for var, value in bindings_of(graph.main)}
+    kinds: dict[str, str] = {}
+    taken_in: set[str] = set()
+    if views:
+        groups = with_plain_results(graph, groups)
+        kinds = dict.fromkeys(groups.keys() & graph.views, PLAIN)
+        groups, taken_in = with_views(graph, groups)
+        kinds |= dict.fromkeys(taken_in, VIEW)
     member_of = {name: chain[-1] for chain in groups.values() for name in chain}
     layers, families, macs = dict(graph.layers), dict(graph.families), dict(graph.macs)
-    calls = {var.name: (var, value) for var, value in bindings_of(graph.main)}
 
     def body(builder: relax.BlockBuilder) -> list[relax.Expr]:
         new: dict[str, relax.Expr] = {}
@@ -50,20 +64,29 @@ def fuse(graph: Graph) -> Graph:
             return expression
 
         for var, value in bindings_of(graph.main):
-            if isinstance(value, relax.Tuple) or member_of.get(var.name, var.name) != var.name:
+            if isinstance(value, relax.Tuple) or var.name in taken_in:
+                continue
+            if member_of.get(var.name, var.name) != var.name:
                 continue
             chain = groups.get(var.name)
             if chain is None:
                 new[var.name] = builder.emit(substitute(value, current), var.name)
                 continue
-            function, arguments = composite([calls[name] for name in chain])
+            links = [
+                as_view(builder, graph.module, *calls[name], kinds[name])
+                if name in kinds
+                else calls[name]
+                for name in chain
+            ]
+            function, arguments = composite(links)
             callee = builder.add_func(function, f"fused_{var.name}")
             call = tvm.ir.Call(callee, [current(argument) for argument in arguments])
             new[var.name] = builder.emit(call, var.name)
             layers[var.name] = tuple(
                 dict.fromkeys(layer for name in chain for layer in graph.layers.get(name, ()))
             )
-            first = next((name for name in chain if name not in graph.repeats), chain[0])
+            moving = graph.repeats | taken_in
+            first = next((name for name in chain if name not in moving), chain[0])
             families[var.name] = graph.families.get(first, "elementwise")
             macs[var.name] = sum(graph.macs.get(name, 0) for name in chain)
         return [current(output) for output in output_tuple(graph.main)]

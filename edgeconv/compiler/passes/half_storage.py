@@ -15,8 +15,8 @@ from tvm import relax, te
 
 from edgeconv.compiler.compute.convert import convert
 from edgeconv.compiler.graph import Graph, constant
-from edgeconv.compiler.passes.fuse import CALL_TIR
 from edgeconv.compiler.passes.rewriting import (
+    CALL_TIR,
     arguments_of,
     bindings_of,
     constant_of,

@@ -12,15 +12,18 @@ from edgeconv.compiler.passes.rewriting import bindings_of, op_name, shape_of
 
 # The plan makes these names for the same bytes.
 ALIASING = ("relax.reshape",)
+# Their results are elements of the operand, in another order, or some of them.
+VIEWS = ("relax.permute_dims", "relax.strided_slice", "relax.broadcast_to")
 
 
 def legalize(graph: Graph) -> Graph:
     """Replace every operator but `ALIASING` by a call of a TIR function, and classify those.
 
-    The functions are anonymous; which of them joined or repeated tensors is noted.
+    The functions are anonymous; which of them joined, repeated or only moved elements is noted.
     """
     bindings = bindings_of(graph.main)
     repeats = frozenset(var.name for var, value in bindings if op_name(value) == "relax.repeat")
+    views = {var.name for var, value in bindings if op_name(value) in VIEWS}
     joins = {
         var.name: int(value.attrs.axis) % len(shape_of(var))
         for var, value in bindings
@@ -32,4 +35,5 @@ def legalize(graph: Graph) -> Graph:
             relax.transform.AnnotateTIROpPattern(),
         ]
     )
-    return replace(graph, module=passes(graph.module), joins=joins, repeats=repeats)
+    module = passes(graph.module)
+    return replace(graph, module=module, joins=joins, repeats=repeats, views=graph.views | views)

@@ -10,8 +10,8 @@ import tvm
 from tvm import relax
 
 from edgeconv.compiler.graph import Frame, Graph
-from edgeconv.compiler.passes.fuse import CALL_TIR
 from edgeconv.compiler.passes.rewriting import (
+    CALL_TIR,
     arguments_of,
     bindings_of,
     op_name,

@@ -14,12 +14,13 @@ from typing import Any
 
 import tvm
 import tvm_ffi
-from tvm import relax, s_tir, te, tirx
+from tvm import relax, s_tir, tirx
 
-from edgeconv.compiler.compute.layout import reshaped
 from edgeconv.compiler.graph import Graph
-from edgeconv.compiler.passes.fuse import CALL_TIR, composite
+from edgeconv.compiler.passes.fuse import composite
 from edgeconv.compiler.passes.rewriting import (
+    CALL_TIR,
+    RESHAPE,
     arguments_of,
     bindings_of,
     op_name,
@@ -28,6 +29,7 @@ from edgeconv.compiler.passes.rewriting import (
     shape_of,
     substitute,
 )
+from edgeconv.compiler.passes.views import reshape_function
 from edgeconv.compiler.schedules.common import (
     block_names,
     extent,
@@ -42,7 +44,6 @@ from edgeconv.compiler.schedules.gpu.machine import GpuMachine
 from edgeconv.compiler.schedules.gpu.one_group import ONE_GROUP
 from edgeconv.compiler.schedules.registry import apply_rule
 
-RESHAPE = "relax.reshape"
 # Multiply-accumulates that a work-group does in about the time of a launch.
 MOST_WORK = 1 << 15
 # Results of a kernel, of which each work-item computes some.
@@ -179,11 +180,7 @@ def _merged(graph: Graph) -> dict[str, tuple[str, ...]]:
 def _small(graph: Graph, var: relax.Var, value: relax.Expr) -> _Small | None:
     """Return what a binding takes where it may be merged."""
     special = (graph.joins, graph.repeats, graph.paddings)
-    if (
-        not isinstance(var.ty, relax.TensorType)
-        or graph.families.get(var.name) == "layout"
-        or any(var.name in table for table in special)
-    ):
+    if not isinstance(var.ty, relax.TensorType) or any(var.name in table for table in special):
         return None
     if op_name(value) == RESHAPE and isinstance(value.args[0], relax.Var):
         return _Small(0, 0, reduces=False)
@@ -240,9 +237,7 @@ def _as_call(
     if op_name(value) == CALL_TIR:
         function, operands = module[value.args[0]], list(value.args[1].fields)
     else:
-        data = value.args[0]
-        source = te.placeholder(shape_of(data), str(data.ty.dtype), name="source")
-        function, operands = te.create_prim_func([source, reshaped(source, shape_of(var))]), [data]
+        function, operands = reshape_function(value.args[0], var), [value.args[0]]
     callee = builder.add_func(narrowed(function)["main"].without_attr("global_symbol"), "part")
     kind = relax.TensorType(shape_of(var), str(var.ty.dtype))
     return var, relax.call_tir(callee, operands, kind)

@@ -11,6 +11,7 @@ import tvm
 from tvm import relax
 
 Bindings = list[tuple[relax.Var, relax.Expr]]
+CALL_TIR, RESHAPE = "relax.call_tir", "relax.reshape"
 
 
 def bindings_of(function: relax.Function) -> Bindings:

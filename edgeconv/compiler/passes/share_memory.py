@@ -15,9 +15,9 @@ from tvm import relax
 
 from edgeconv.compiler.compute.border import fill_border
 from edgeconv.compiler.graph import Frame, Graph, Padding
-from edgeconv.compiler.passes.fuse import CALL_TIR
 from edgeconv.compiler.passes.memories import find_frames
 from edgeconv.compiler.passes.rewriting import (
+    CALL_TIR,
     bindings_of,
     op_name,
     output_tuple,

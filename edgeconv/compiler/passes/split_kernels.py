@@ -13,8 +13,8 @@ from typing import Any
 from tvm import relax, s_tir, tirx
 
 from edgeconv.compiler.graph import Graph
-from edgeconv.compiler.passes.fuse import CALL_TIR
 from edgeconv.compiler.passes.rewriting import (
+    CALL_TIR,
     bindings_of,
     op_name,
     output_tuple,

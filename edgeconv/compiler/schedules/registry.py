@@ -41,6 +41,7 @@ from edgeconv.compiler.schedules.gpu import rows as gpu_rows
 from edgeconv.compiler.schedules.gpu import window as gpu_window
 from edgeconv.compiler.schedules.gpu.machine import AnyMachine, GpuMachine
 from edgeconv.compiler.schedules.gpu.refusal import GpuRefusalError
+from edgeconv.compiler.schedules.gpu.views import take_views
 from edgeconv.compiler.schedules.machine import Machine
 
 Rule = Callable[[s_tir.Schedule, Machine], None]
@@ -106,6 +107,8 @@ def _scheduled(
     if anchor is None:
         otherwise(sch, machine)
     else:
-        sch = s_tir.Schedule(start_from_bias(sch.mod, anchor))
+        module, views = take_views(sch.mod)
+        sch = s_tir.Schedule(start_from_bias(module, anchor))
         rules[anchor](sch, machine)
+        return lay_in_frames(views.put(sch.mod))
     return lay_in_frames(sch.mod)

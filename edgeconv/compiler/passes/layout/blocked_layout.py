@@ -66,7 +66,15 @@ def blocked_layout(graph: Graph, machine: AnyMachine) -> Graph:
     """Return the graph in blocked layouts for `machine`."""
     values, layers = dict(graph.values), dict(graph.layers)
     macs, families = dict(graph.macs), dict(graph.families)
-    tables = replace(graph, values=values, layers=layers, macs=macs, families=families, paddings={})
+    tables = replace(
+        graph,
+        values=values,
+        layers=layers,
+        macs=macs,
+        families=families,
+        paddings={},
+        views=set(),
+    )
 
     def body(builder: relax.BlockBuilder) -> list[relax.Expr]:
         forms = Forms(builder, tables, machine)

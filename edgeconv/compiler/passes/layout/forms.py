@@ -54,7 +54,7 @@ class Forms:
             return expression
         name = expression.name
         if name not in self.plain and name in self.put_off:
-            self.emit(expression, self.put_off[name](0))
+            self._emit_view(expression, 0)
         elif name not in self.plain:
             blocked = self.blocked[name]
             shape = shape_of(expression)
@@ -72,7 +72,7 @@ class Forms:
             batch, channels, *spatial = shape_of(expression)
             block = channel_block(channels, self.machine)
             if name in self.put_off:
-                self.emit(expression, self.put_off[name](block), block)
+                self._emit_view(expression, block)
                 return self.blocked[name]
             if prod(spatial) == 1 and channels % block == 0:
                 blocks = (batch, channels // block, *spatial, block)
@@ -119,9 +119,16 @@ class Forms:
             if value.name in forms:
                 forms[var.name] = forms[value.name]
 
+    def _emit_view(self, var: relax.Var, block: int) -> None:
+        """Make what was put off."""
+        self.emit(var, self.put_off[var.name](block), block)
+        made = (self.blocked if block else self.plain)[var.name]
+        self.tables.views.add(made.name)
+
     def _emit_form(self, call: relax.Expr, name: str, old: str, block: int) -> relax.Expr:
         expression = self.builder.emit(call, name)
         self.tables.families[expression.name] = "layout"
+        self.tables.views.add(expression.name)
         self._describe(expression.name, old, block)
         return expression
 
