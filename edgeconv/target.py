@@ -88,6 +88,8 @@ class Gpu:
         registers: 32-bit registers that a work-item may use while at least half of the work-items
             that a compute unit can hold are still resident.
         compute_units: shader cores.
+        macs_per_byte: fp32 multiply-adds that it does at its peak in the time in which memory
+            delivers a byte at its own.
         images: whether reading through image objects (the texture path) is to be preferred.
         half_arithmetic: whether the driver has `cl_khr_fp16`.
         unified_memory: whether it shares the processor's memory.
@@ -99,6 +101,7 @@ class Gpu:
     local_kib: int
     registers: int
     compute_units: int
+    macs_per_byte: int
     images: bool
     half_arithmetic: bool
     unified_memory: bool
@@ -161,6 +164,7 @@ _RANGES = {  # smallest and largest sensible value of each number
     "gpu.local_kib": (0, 1024),
     "gpu.registers": (16, 256),
     "gpu.compute_units": (1, 1024),
+    "gpu.macs_per_byte": (1, 1024),
 }
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _TRIPLE = re.compile(r"[a-z0-9_]+(-[a-z0-9_.]+){1,3}")

@@ -48,6 +48,7 @@ wave = 16
 local_kib = 0
 registers = 64
 compute_units = 2
+macs_per_byte = 8
 images = false
 half_arithmetic = true
 unified_memory = true

@@ -74,6 +74,7 @@ class Graph:
         paddings: zeros (before, after) the operand on each axis of a variable that is its padded
             operand, by name. The variable may be longer; what comes then does not matter.
         joins: the axis along which a variable joins its operands, by name.
+        singles: variables that stay in single precision whatever is stored in half precision.
         repeats: variables that repeat every element of their operand along an axis.
         views: variables whose elements are those of their operand, in another order, or some.
         frames: how variables lie inside others, by name.
@@ -87,6 +88,7 @@ class Graph:
     families: dict[str, str] = field(default_factory=dict)
     paddings: dict[str, Padding] = field(default_factory=dict)
     joins: dict[str, int] = field(default_factory=dict)
+    singles: set[str] = field(default_factory=set)
     repeats: frozenset[str] = frozenset()
     views: set[str] = field(default_factory=set)
     frames: dict[str, Frame] = field(default_factory=dict)

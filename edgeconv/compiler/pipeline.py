@@ -35,6 +35,7 @@ from edgeconv.compiler.passes import (
 )
 from edgeconv.compiler.planner import kernel_functions, plan_graph
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine, machine_of
+from edgeconv.compiler.schedules.machine import FLOAT_BYTES
 from edgeconv.exporter import Exported, beyond_half
 from edgeconv.inspection import inspect_model, totals
 from edgeconv.plan import Plan
@@ -50,9 +51,10 @@ def passes(
 ) -> list[Callable[[Graph], Graph]]:
     """Return the graph passes, in order; `kept` are values that `precision` does not apply to."""
     machine = machine_of(target)
+    stored_bytes = FLOAT_BYTES if precision is Precision.FP32 else FLOAT_BYTES // 2
 
     def blocked(graph: Graph) -> Graph:
-        return blocked_layout(graph, machine)
+        return blocked_layout(graph, machine, stored_bytes)
 
     def shared(graph: Graph) -> Graph:
         return share_memory(graph, target.alignment)

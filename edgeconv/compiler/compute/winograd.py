@@ -57,40 +57,19 @@ class Tiling:
         """Inputs from one tile to the next."""
         return self.m * self.stride
 
+    @property
+    def tiles(self) -> int:
+        """Tiles in a chunk, rounded up to whole register tiles."""
+        return -(-self.rows * self.across // self.columns) * self.columns
+
+    def chunks(self, size: Sequence[int]) -> tuple[int, int]:
+        """Return the chunks of an output of shape `size`, from top to bottom and left to right."""
+        height, width = (-(-extent // self.m) for extent in size[-2:])
+        return -(-height // self.rows), -(-width // self.across)
+
     def reach(self, tiles: int) -> int:
         """Return how many inputs so many tiles in a row read."""
         return tile_side(tiles * self.m, self.stride)
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """Extents that the stages share.
-
-    Attributes:
-        outer: (N, *lead output): the planes, which are computed one by one.
-        lead_taps: kernel shape before the last two axes.
-        in_blocks: channel blocks of the input.
-        chunks_down: chunks of an image from top to bottom.
-        chunks_across: chunks of an image from left to right.
-        tiles: tiles in a chunk, rounded up to whole register tiles.
-    """
-
-    outer: tuple[int, ...]
-    lead_taps: tuple[int, ...]
-    in_blocks: int
-    chunks_down: int
-    chunks_across: int
-    tiles: int
-
-    @property
-    def chunks(self) -> int:
-        """Chunks of an image, which are numbered row by row."""
-        return self.chunks_down * self.chunks_across
-
-    @property
-    def steps(self) -> int:
-        """Blocks of input channels of every tap before the last two axes."""
-        return prod(self.lead_taps) * self.in_blocks
 
 
 def conv_winograd(
@@ -116,65 +95,59 @@ def conv_winograd(
     Returns:
         (N, ceil(OC/ob), *size, ob), in the dtype of `data`.
     """
-    lead = len(size) - 2
-    height, width = (-(-s // tiling.m) for s in size[lead:])
-    shape = _Shape(
-        outer=(int(data.shape[0]), *size[:lead]),
-        lead_taps=tuple(int(k) for k in weight.shape[3 : 3 + lead]),
-        in_blocks=int(data.shape[1]),
-        chunks_down=-(-height // tiling.rows),
-        chunks_across=-(-width // tiling.across),
-        tiles=-(-tiling.rows * tiling.across // tiling.columns) * tiling.columns,
-    )
-    panels = _transformed_input(data, window, tiling, shape)
-    products = _products(panels, weight, groups, tiling, shape)
-    return _outputs(products, size, tiling, shape)
+    panels = winograd_input(data, window, size=size, tiling=tiling)
+    products = winograd_products(panels, weight, groups=groups)
+    return winograd_output(products, size=size, tiling=tiling)
 
 
-def _transformed_input(data: te.Tensor, window: Window, tiling: Tiling, shape: _Shape) -> te.Tensor:
-    """Return (*outer, chunk, side, side, panel, step, column, ib): B^T d B of every tile d.
+def winograd_input(
+    data: te.Tensor, window: Window, *, size: Sequence[int], tiling: Tiling
+) -> te.Tensor:
+    """Transform every tile d of the input: B^T d B. The arguments are those of `conv_winograd`.
 
     The tiles of a panel are the columns of a register tile. Whole columns of the image are
     transformed first, since tiles that overlap share them.
+
+    Returns:
+        (N, *lead output, chunk, side, side, panel, step, column, ib), where a step is a block of
+        input channels of a tap before the last two axes. Chunks are numbered row by row.
     """
-    side, lead = tiling.side, len(shape.lead_taps)
-    in_block = int(data.shape[-1])
+    side, lead = tiling.side, len(size) - 2
+    batch, in_blocks, *image, in_block = (int(s) for s in data.shape)
+    lead_taps = window.kernel[:lead]
+    chunks_down, chunks_across = tiling.chunks(size)
     # The last register tile of a chunk may have columns beyond the chunk.
-    rows = -(-shape.tiles // tiling.across)
+    rows = -(-tiling.tiles // tiling.across)
     reach = [
         (o - 1) * s + (k - 1) * d + 1
         for o, s, k, d in zip(
-            shape.outer[1:],
-            window.stride[:lead],
-            shape.lead_taps,
-            window.dilation[:lead],
-            strict=True,
+            size[:lead], window.stride[:lead], lead_taps, window.dilation[:lead], strict=True
         )
     ]
     reach += [
-        tiling.reach((shape.chunks_down - 1) * tiling.rows + rows),
-        tiling.reach(shape.chunks_across * tiling.across),
+        tiling.reach((chunks_down - 1) * tiling.rows + rows),
+        tiling.reach(chunks_across * tiling.across),
     ]
-    image = [int(s) for s in data.shape[2:-1]]
     after = [r - s - b for r, s, b in zip(reach, image, window.pad_before, strict=True)]
     padded = pad_spatial(data, window.pad_before, after)
 
     def line(n: Any, *index: Any) -> Any:
         *planes, chunk, step, row, column, i, lane = index
-        *taps, block = _unflatten(step, (*shape.lead_taps, shape.in_blocks))
+        *taps, block = _unflatten(step, (*lead_taps, in_blocks))
         position = [
             plane * stride + tap * dilation
             for plane, tap, stride, dilation in zip(
                 planes, taps, window.stride[:lead], window.dilation[:lead], strict=True
             )
         ]
-        y = (chunk // shape.chunks_across * tiling.rows + row) * tiling.step + i
-        x = chunk % shape.chunks_across * tiling.across * tiling.step + column
+        y = (chunk // chunks_across * tiling.rows + row) * tiling.step + i
+        x = chunk % chunks_across * tiling.across * tiling.step + column
         return padded(n, block, *position, y, x, lane)
 
-    around = (*shape.outer, shape.chunks)
+    around = (batch, *size[:lead], chunks_down * chunks_across)
+    steps = prod(lead_taps) * in_blocks
     lines = te.compute(
-        (*around, shape.steps, rows, tiling.reach(tiling.across), side, in_block),
+        (*around, steps, rows, tiling.reach(tiling.across), side, in_block),
         line,
         name="line",
     )
@@ -193,56 +166,59 @@ def _transformed_input(data: te.Tensor, window: Window, tiling: Tiling, shape: _
         values = [columns(*outer, step, row, first + k, i, lane) for k in range(side)]
         return _choose(j, evaluated(values, tiling.m, tiling.stride))
 
-    panels = shape.tiles // tiling.columns
+    panels = tiling.tiles // tiling.columns
     return te.compute(
-        (*around, side, side, panels, shape.steps, tiling.columns, in_block),
+        (*around, side, side, panels, steps, tiling.columns, in_block),
         horizontal,
-        name="horizontal",
+        name="winograd_input",
     )
 
 
-def _products(
-    panels: te.Tensor, weight: te.Tensor, groups: int, tiling: Tiling, shape: _Shape
-) -> te.Tensor:
-    """Return (*outer, chunk, side, side, block, tile, ob): sums over channels."""
-    side, in_block = tiling.side, int(panels.shape[-1])
-    outer, *_, channels, tile, out_block = (int(s) for s in weight.shape)
-    blocks = outer * tile
-    taps = [te.reduce_axis((0, k), name=f"k{i}") for i, k in enumerate(shape.lead_taps)]
+def winograd_products(panels: te.Tensor, weight: te.Tensor, *, groups: int) -> te.Tensor:
+    """Sum over the channels: one matrix product for each place in a tile.
+
+    Args:
+        panels: as `winograd_input` returns them.
+        weight: as for `conv_winograd`.
+        groups: as for `conv_winograd`.
+
+    Returns:
+        (N, *lead output, chunk, side, side, block, tile, ob), with the tiles of all panels.
+    """
+    *around, side, _, count, steps, columns, in_block = (int(s) for s in panels.shape)
+    outer, _, _, *lead_taps, channels, tile, out_block = (int(s) for s in weight.shape)
+    blocks, in_blocks = outer * tile, steps // prod(lead_taps)
+    taps = [te.reduce_axis((0, k), name=f"k{i}") for i, k in enumerate(lead_taps)]
     channel = te.reduce_axis((0, channels), name="ic")
 
     def element(*index: Any) -> Any:
-        *around, i, j, block, t, lane = index
+        *outside, i, j, block, t, lane = index
         source = channel if groups == 1 else block // (blocks // groups) * channels + channel
-        step = flat_index([*taps, source // in_block], (*shape.lead_taps, shape.in_blocks))
-        panel, column = t // tiling.columns, t % tiling.columns
+        step = flat_index([*taps, source // in_block], (*lead_taps, in_blocks))
+        panel, column = t // columns, t % columns
         return te.sum(
-            panels(*around, i, j, panel, step, column, source % in_block)
+            panels(*outside, i, j, panel, step, column, source % in_block)
             * weight(block // tile, i, j, *taps, channel, block % tile, lane),
             axis=[*taps, channel],
         )
 
-    return te.compute(
-        (*shape.outer, shape.chunks, side, side, blocks, shape.tiles, out_block),
-        element,
-        name="product",
-    )
+    shape = (*around, side, side, blocks, count * columns, out_block)
+    return te.compute(shape, element, name="winograd_product")
 
 
-def _outputs(products: te.Tensor, size: Sequence[int], tiling: Tiling, shape: _Shape) -> te.Tensor:
-    """Return (N, block, *size, ob): A^T M A of every tile M, put together."""
+def winograd_output(products: te.Tensor, *, size: Sequence[int], tiling: Tiling) -> te.Tensor:
+    """Transform every tile M of the products back, A^T M A, and put the tiles together.
+
+    The other arguments, and the result, are those of `conv_winograd`.
+    """
     m, side, rows, across = tiling.m, tiling.side, tiling.rows, tiling.across
-    blocks, out_block = int(products.shape[-3]), int(products.shape[-1])
-    batch, *lead = shape.outer
-    around = (
-        *(batch, blocks, *lead),
-        shape.chunks_down * rows,
-        shape.chunks_across * across,
-    )
+    batch, *lead, _, _, _, blocks, _, out_block = (int(s) for s in products.shape)
+    chunks_down, chunks_across = tiling.chunks(size)
+    around = (batch, blocks, *lead, chunks_down * rows, chunks_across * across)
 
     def horizontal(n: Any, block: Any, *index: Any) -> Any:
         *planes, row, column, i, s, lane = index
-        chunk = row // rows * shape.chunks_across + column // across
+        chunk = row // rows * chunks_across + column // across
         tile = row % rows * across + column % across
         values = [products(n, *planes, chunk, i, k, block, tile, lane) for k in range(side)]
         return _choose(s, interpolated(values, m, tiling.stride))

@@ -36,7 +36,7 @@ def half_storage(graph: Graph, kept: Collection[str] = ()) -> Graph:
     """Return the fused graph with single-precision tensors stored as halves.
 
     `kept` are ONNX values that stay as they are, with the weights that they are multiplied by,
-    which may be as small as they are large.
+    which may be as small as they are large. So do the graph's `singles`.
     """
     halves = _halves(graph, kept)
 
@@ -74,8 +74,9 @@ def _halves(graph: Graph, kept: Collection[str]) -> frozenset[str]:
 
 
 def _is_kept(graph: Graph, tensor: relax.Expr, kept: Collection[str]) -> bool:
-    value = graph.values.get(getattr(tensor, "name", ""))
-    return value is not None and value.name in kept
+    name = getattr(tensor, "name", "")
+    value = graph.values.get(name)
+    return name in graph.singles or (value is not None and value.name in kept)
 
 
 def _is_alias(value: relax.Expr) -> bool:

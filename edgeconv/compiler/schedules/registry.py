@@ -39,6 +39,7 @@ from edgeconv.compiler.schedules.gpu import phases as gpu_phases
 from edgeconv.compiler.schedules.gpu import pointwise as gpu_pointwise
 from edgeconv.compiler.schedules.gpu import rows as gpu_rows
 from edgeconv.compiler.schedules.gpu import window as gpu_window
+from edgeconv.compiler.schedules.gpu import winograd as gpu_winograd
 from edgeconv.compiler.schedules.gpu.machine import AnyMachine, GpuMachine
 from edgeconv.compiler.schedules.gpu.refusal import GpuRefusalError
 from edgeconv.compiler.schedules.gpu.views import take_views
@@ -69,8 +70,14 @@ GPU_RULES: dict[str, GpuRule] = {
     gpu_window.ANCHOR: gpu_window.schedule,
     gpu_deformable.ANCHOR: gpu_deformable.schedule,
     gpu_matmul.ANCHOR: gpu_matmul.schedule,
+    gpu_winograd.INPUT: gpu_winograd.schedule_input,
+    gpu_winograd.PRODUCT: gpu_winograd.schedule_product,
+    gpu_winograd.OUTPUT: gpu_winograd.schedule_output,
     **dict.fromkeys(gpu_rows.ANCHORS, gpu_rows.schedule),
 }
+
+# Sums that several work-items share, whose parts cannot all start from a bias.
+SHARED_SUMS = (gpu_matmul.ANCHOR,)
 
 
 def apply_rule(function: tvm.tirx.PrimFunc, machine: AnyMachine) -> tvm.IRModule:
@@ -108,7 +115,9 @@ def _scheduled(
         otherwise(sch, machine)
     else:
         module, views = take_views(sch.mod)
-        sch = s_tir.Schedule(start_from_bias(module, anchor))
+        if rules is not GPU_RULES or anchor not in SHARED_SUMS:
+            module = start_from_bias(module, anchor)
+        sch = s_tir.Schedule(module)
         rules[anchor](sch, machine)
         return lay_in_frames(views.put(sch.mod))
     return lay_in_frames(sch.mod)

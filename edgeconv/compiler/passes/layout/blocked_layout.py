@@ -40,6 +40,7 @@ from edgeconv.compiler.passes.rewriting import (
     substitute,
 )
 from edgeconv.compiler.schedules.gpu.machine import AnyMachine
+from edgeconv.compiler.schedules.machine import FLOAT_BYTES
 
 # Emits one operator in its best layout; returns False where it is left to the plain layout.
 Rule = Callable[[Forms, relax.Var, tvm.ir.Call], bool]
@@ -62,8 +63,8 @@ RULES: dict[str, Rule] = {
 }
 
 
-def blocked_layout(graph: Graph, machine: AnyMachine) -> Graph:
-    """Return the graph in blocked layouts for `machine`."""
+def blocked_layout(graph: Graph, machine: AnyMachine, stored_bytes: int = FLOAT_BYTES) -> Graph:
+    """Return the graph in blocked layouts for `machine`, whose kernels store such floats."""
     values, layers = dict(graph.values), dict(graph.layers)
     macs, families = dict(graph.macs), dict(graph.families)
     tables = replace(
@@ -74,10 +75,11 @@ def blocked_layout(graph: Graph, machine: AnyMachine) -> Graph:
         families=families,
         paddings={},
         views=set(),
+        singles=set(),
     )
 
     def body(builder: relax.BlockBuilder) -> list[relax.Expr]:
-        forms = Forms(builder, tables, machine)
+        forms = Forms(builder, tables, machine, stored_bytes)
         for parameter in graph.main.params:
             forms.plain[parameter.name] = parameter
         for var, value in bindings_of(graph.main):

@@ -24,6 +24,7 @@ class Forms:
         builder: takes the new bindings.
         tables: what is known of every new variable, by name.
         machine: for which core or GPU.
+        stored_bytes: bytes of a float between kernels.
         definitions: the old values, by their variables' names.
         plain: the forms in the layout of the ONNX model.
         blocked: the forms in NCHWc, (N, ceil(C/block), *spatial, block).
@@ -31,11 +32,14 @@ class Forms:
         put_off: how to make tensors of no form yet, in blocks of a size, 0 for the plain form.
     """
 
-    def __init__(self, builder: relax.BlockBuilder, tables: Graph, machine: AnyMachine) -> None:
+    def __init__(
+        self, builder: relax.BlockBuilder, tables: Graph, machine: AnyMachine, stored_bytes: int
+    ) -> None:
         """Start without any tensor."""
         self.builder = builder
         self.tables = tables
         self.machine = machine
+        self.stored_bytes = stored_bytes
         self.definitions = {var.name: value for var, value in bindings_of(tables.main)}
         self.plain: dict[str, relax.Expr] = {}
         self.blocked: dict[str, relax.Expr] = {}

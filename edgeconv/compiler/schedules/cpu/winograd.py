@@ -41,7 +41,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
 def _outputs(sch: s_tir.Schedule, tiling: Tiling) -> tuple[object, object]:
     """Transform a tile at a time back and finish it; return the loops over chunks and panels."""
     half, winograd = sch.get_sblock("half"), sch.get_sblock(ANCHOR)
-    blocks = tile_blocks(sch, sch.get_sblock("product"))
+    blocks = tile_blocks(sch, sch.get_sblock("winograd_product"))
     store = attach_epilogue(sch, ANCHOR)
     batch, block, *planes, y, x, lane = sch.get_loops(store)
     panel, inner_block = sch.split(block, [None, blocks])
@@ -61,7 +61,7 @@ def _outputs(sch: s_tir.Schedule, tiling: Tiling) -> tuple[object, object]:
 
 def _products(sch: s_tir.Schedule, panel: object, columns: int, machine: Machine) -> None:
     """Multiply: one matrix product after the other, a register tile at a time."""
-    product = sch.get_sblock("product")
+    product = sch.get_sblock("winograd_product")
     reductions = sum(int(axis.iter_type) != 0 for axis in sch.get(product).iter_vars)
     sch.compute_at(product, panel, preserve_unit_loops=True)
     result = sch.cache_write(product, 0, "local")
@@ -81,7 +81,7 @@ def _products(sch: s_tir.Schedule, panel: object, columns: int, machine: Machine
 def _transformed_input(sch: s_tir.Schedule, chunk: object) -> object:
     """Transform the chunk's input, a block of channels at a time; return the loop over blocks."""
     line, vertical = sch.get_sblock("line"), sch.get_sblock("vertical")
-    horizontal = sch.get_sblock("horizontal")
+    horizontal = sch.get_sblock("winograd_input")
     sch.compute_at(horizontal, chunk, preserve_unit_loops=True)
     i, j, register_tile, step, tile, lane = sch.get_loops(horizontal)[-6:]
     sch.reorder(step, register_tile, tile, i, j, lane)

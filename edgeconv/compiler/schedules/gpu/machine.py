@@ -19,6 +19,7 @@ class GpuMachine:
         local_bytes: fast local memory of a work-group; 0 for none.
         registers: 32-bit registers that a work-item may use.
         compute_units: shader cores.
+        macs_per_byte: multiply-accumulates in the time in which memory delivers a byte.
         cpu: the core that computes what the GPU cannot.
     """
 
@@ -27,6 +28,7 @@ class GpuMachine:
     local_bytes: int
     registers: int
     compute_units: int
+    macs_per_byte: int
     cpu: Machine
 
     # Channels of a block, and elements that a work-item reads and writes at once.
@@ -41,6 +43,7 @@ class GpuMachine:
             local_bytes=gpu.local_kib * 1024,
             registers=gpu.registers,
             compute_units=gpu.compute_units,
+            macs_per_byte=gpu.macs_per_byte,
             cpu=Machine.of(target),
         )
 

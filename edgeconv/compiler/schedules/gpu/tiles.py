@@ -56,15 +56,8 @@ def choose_tile(
     """
 
     def cost(tile: Tile) -> tuple[float, int, int]:
-        across = -(-width // tile.columns)
-        work = tile.columns * tile.blocks * machine.lanes
-        loads = tile.columns + tile.blocks * machine.lanes
-        items = across * others / tile.blocks
-        # A GPU that is half empty takes half as long for the half of the work.
-        filled = min(1.0, items / (BUSY * machine.compute_units))
-        useful = width / (across * tile.columns)
-        slots = (1 + LOAD_COST * loads / work) / (useful * max(filled, 1e-9))
-        return round(slots, 9), -tile.blocks, tile.columns
+        found = slots(tile, width, others, machine, inputs=tile.columns)
+        return round(found, 9), -tile.blocks, tile.columns
 
     tiles = [
         Tile(columns, blocks)
@@ -73,6 +66,26 @@ def choose_tile(
         if not (whole and width % columns) and _fits(columns, blocks, phases, reach, machine)
     ]
     return min(tiles or [Tile(1, 1)], key=cost)
+
+
+def slots(tile: Tile, width: int, others: int, machine: GpuMachine, *, inputs: float) -> float:
+    """Return the time per multiply-accumulate of vectors, in those of a GPU that only computes.
+
+    Args:
+        tile: what a work-item computes.
+        width: columns of a row.
+        others: as for `choose_tile`.
+        machine: for which GPU.
+        inputs: vectors of the data that a step loads.
+    """
+    across = -(-width // tile.columns)
+    work = tile.columns * tile.blocks * machine.lanes
+    loads = inputs + tile.blocks * machine.lanes
+    items = across * others / tile.blocks
+    # A GPU that is half empty takes half as long for the half of the work.
+    filled = min(1.0, items / (BUSY * machine.compute_units))
+    useful = width / (across * tile.columns)
+    return (1 + LOAD_COST * loads / work) / (useful * max(filled, 1e-9))
 
 
 def _fits(

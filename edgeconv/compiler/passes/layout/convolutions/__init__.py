@@ -47,6 +47,7 @@ GPU_WAYS: tuple[Way, ...] = (
     gpu.depthwise,
     gpu.pointwise,
     gpu.narrow,
+    gpu.by_tiles,
     gpu.direct,
     gpu.grouped,
 )

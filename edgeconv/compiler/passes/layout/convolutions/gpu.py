@@ -19,8 +19,10 @@ from edgeconv.compiler.compute.conv import (
     pointwise_blocked,
 )
 from edgeconv.compiler.compute.deformable import deformable_blocked
+from edgeconv.compiler.compute.winograd import winograd_input, winograd_output, winograd_products
 from edgeconv.compiler.graph import constant
 from edgeconv.compiler.passes.conv_call import Convolution, Transposed
+from edgeconv.compiler.passes.layout.convolutions import winograd
 from edgeconv.compiler.passes.layout.convolutions.deformable import surrounding_pixels
 from edgeconv.compiler.passes.layout.convolutions.weights import Pack, packed_weight
 from edgeconv.compiler.passes.layout.forms import Forms
@@ -28,6 +30,7 @@ from edgeconv.compiler.passes.packing import Array, pack_conv_weight, pack_depth
 from edgeconv.compiler.passes.rewriting import shape_of, substitute
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine
 from edgeconv.compiler.schedules.gpu.tiles import Tile, block_counts, choose_tile
+from edgeconv.compiler.schedules.gpu.winograd_choice import choose
 from edgeconv.compiler.schedules.machine import round_up
 
 BLOCK = GpuMachine.lanes
@@ -92,6 +95,41 @@ def direct(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int
         return None
     batch = shape_of(conv.data)[0]
     return _call(forms, name, conv, _direct(forms, conv, _tile(forms, conv, batch, conv.size)))
+
+
+def by_tiles(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
+    """Take 3x3 kernels by Winograd's algorithm, where the model says so: three kernels.
+
+    Transformed tiles stay in single precision, with the weights that they are multiplied by: the
+    transform back amplifies the rounding of 4x4 tiles to half beyond what `exporter.tolerance`
+    gives a layer, and what they hold is up to 26 times as large as the image. Tiles of 2x2 would
+    bear it, but move about as much in halves as those of 4x4 do in floats, for more products.
+    """
+    unit = (1,) * 2
+    window = conv.window
+    if window.stride[-2:] != unit or window.dilation[-2:] != unit or not winograd.fits(forms, conv):
+        return None
+    data = forms.as_blocked(conv.data)
+    layer = winograd.layer_of(forms, conv, shape_of(data))
+    sizes = winograd.permitted_sizes(conv, layer)
+    plan = choose(layer, sizes, _machine(forms), forms.stored_bytes)
+    if plan is None:
+        return None
+    geometry = {"size": conv.size, "tiling": plan.tiling}
+    weight = winograd.packed_weight(forms, conv, plan.tiling, plan.tile.blocks)
+    tables = forms.tables
+
+    def emit(call: tvm.ir.Call, what: str) -> relax.Var:
+        step = forms.builder.emit(call, f"{name}_{what}")
+        tables.families[step.name] = "winograd"
+        tables.layers[step.name] = tables.layers.get(name, ())
+        tables.singles.add(step.name)
+        return step
+
+    panels = emit(forms.call(winograd_input, [data], window, **geometry), "tiles")
+    products = emit(forms.call(winograd_products, [panels, weight], groups=conv.groups), "products")
+    tables.macs[products.name] = tables.macs.pop(name, 0)
+    return forms.call(winograd_output, [products], **geometry), BLOCK
 
 
 def narrow(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
@@ -209,14 +247,17 @@ def _tile(
     whole: bool = False,
     phases: int = 1,
 ) -> Tile:
-    machine = forms.machine
-    assert isinstance(machine, GpuMachine)
     blocks = -(-conv.out_channels // BLOCK)
     others = batch * blocks * prod(size[:-1])
     counts = block_counts(blocks // conv.groups)
     return choose_tile(
-        size[-1], others, counts, machine, reach=_reach(conv), whole=whole, phases=phases
+        size[-1], others, counts, _machine(forms), reach=_reach(conv), whole=whole, phases=phases
     )
+
+
+def _machine(forms: Forms) -> GpuMachine:
+    assert isinstance(forms.machine, GpuMachine)
+    return forms.machine
 
 
 def _input(forms: Forms, conv: Convolution) -> relax.Expr:

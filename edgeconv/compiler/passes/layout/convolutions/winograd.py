@@ -48,7 +48,7 @@ def fits(forms: Forms, conv: Convolution) -> bool:
 
     Axes before the last two may have any kernel.
     """
-    machine, per_group = forms.core, conv.weight_shape[1]
+    machine, per_group = forms.machine, conv.weight_shape[1]
     return (
         conv.weight is not None
         and conv.window.kernel[-2:] == (TAPS, TAPS)
@@ -62,19 +62,21 @@ def fits(forms: Forms, conv: Convolution) -> bool:
 
 def plan(forms: Forms, conv: Convolution, layer: Layer, budget: float) -> Plan | None:
     """Return how to compute a convolution that `fits`, in fewer issue slots than `budget`."""
+    return choose(layer, permitted_sizes(conv, layer), forms.core, budget)
+
+
+def permitted_sizes(conv: Convolution, layer: Layer) -> list[int]:
+    """Return the sizes of tiles whose rounding errors stay within the tolerance of a direct sum."""
     limit = MAX_AMPLIFICATION / sqrt(1 + TRANSFORM_TERMS / layer.depth)
-    sizes = [m for m in SIZES if amplification(conv.constant, m, layer.stride) <= limit]
-    return choose(layer, sizes, forms.core, budget)
+    return [m for m in SIZES if amplification(conv.constant, m, layer.stride) <= limit]
 
 
 def transformed(forms: Forms, conv: Convolution, data: relax.Expr, chosen: Plan) -> tvm.ir.Call:
     """Return a call that convolves blocked `data` as planned."""
     tiling, tile = chosen
-    weight = transform_weight(conv.constant, tiling.m, tiling.stride)
-    packed = pack_conv_weight(weight, conv.out_block(forms.core), tile.blocks)
     return forms.call(
         conv_winograd,
-        [data, constant(packed)],
+        [data, packed_weight(forms, conv, tiling, tile.blocks)],
         conv.window,
         groups=conv.groups,
         size=conv.size,
@@ -82,10 +84,16 @@ def transformed(forms: Forms, conv: Convolution, data: relax.Expr, chosen: Plan)
     )
 
 
+def packed_weight(forms: Forms, conv: Convolution, tiling: Tiling, blocks: int) -> relax.Constant:
+    """Return transformed weights, packed for register tiles of `blocks`."""
+    weight = transform_weight(conv.constant, tiling.m, tiling.stride)
+    return constant(pack_conv_weight(weight, conv.out_block(forms.machine), blocks))
+
+
 def layer_of(forms: Forms, conv: Convolution, blocked: tuple[int, ...]) -> Layer:
     """Return the convolution as the model sees it; `blocked` is the shape of its input."""
     *lead, height, width = conv.size
-    out_block = conv.out_block(forms.core)
+    out_block = conv.out_block(forms.machine)
     return Layer(
         planes=blocked[0] * prod(lead),
         height=height,

@@ -1,0 +1,137 @@
+"""Whether Winograd convolution pays on a GPU: an analytic model of arithmetic and memory traffic.
+
+Time is counted in multiply-accumulates that the GPU does in it at its peak. A kernel takes the
+longer of what it computes and what it moves through memory, and a launch:
+
+    time = max(slots, bytes * macs_per_byte) + launch
+
+A direct convolution reads its input and weights, and writes its output. Winograd's three kernels
+write and read the transformed tiles as well, which are (side / m)² times as large: 4 times for
+tiles of 2x2 outputs, 2.25 times for 4x4. In return the products are 2.25 and 4 times fewer. So it
+pays where there are many channels, all the more of them the faster a GPU computes for what its
+memory delivers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edgeconv.compiler.compute.toom_cook import TAPS, tile_side
+from edgeconv.compiler.compute.winograd import Tiling
+from edgeconv.compiler.schedules.gpu.machine import GpuMachine
+from edgeconv.compiler.schedules.gpu.tiles import (
+    LOAD_COST,
+    MAX_COLUMNS,
+    Tile,
+    block_counts,
+    choose_tile,
+    slots,
+)
+from edgeconv.compiler.schedules.machine import FLOAT_BYTES, round_up
+from edgeconv.compiler.schedules.winograd import Layer
+
+# Multiply-accumulates for one result of the transform of one row or column of a tile.
+TRANSFORM_SLOTS = 3
+# So much faster it has to be: it takes more memory, and the model is no finer than that.
+GAIN = 1.2
+# What memory delivers while a kernel is launched: some microseconds.
+LAUNCH_BYTES = 1 << 17
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to cut the image, and what a work-item computes of the products."""
+
+    tiling: Tiling
+    tile: Tile
+
+
+def choose(
+    layer: Layer, sizes: Iterable[int], machine: GpuMachine, stored_bytes: int
+) -> Plan | None:
+    """Return the fastest plan; None where it is not `GAIN` times as fast as a direct convolution.
+
+    Args:
+        layer: a convolution of stride 1.
+        sizes: the m that rounding permits.
+        machine: for which GPU.
+        stored_bytes: bytes of an element of activations and of weights of a direct convolution.
+            Transformed tiles and weights are always in single precision.
+    """
+    plans = [plan for m in sizes for plan in candidates(layer, m, machine)]
+    times = [time(layer, plan, machine, stored_bytes) for plan in plans]
+    best = min(range(len(plans)), key=times.__getitem__, default=None)
+    if best is None or GAIN * times[best] >= direct_time(layer, machine, stored_bytes):
+        return None
+    return plans[best]
+
+
+def direct_time(layer: Layer, machine: GpuMachine, stored_bytes: int) -> float:
+    """Return the time of a direct convolution, whose taps along a row share what they load."""
+    others = layer.planes * layer.out_blocks * layer.height
+    counts = block_counts(layer.out_blocks // layer.groups)
+    tile = choose_tile(layer.width, others, counts, machine, reach=(TAPS, layer.stride))
+    row = ((tile.columns - 1) * layer.stride + TAPS) / TAPS
+    each = slots(tile, layer.width, others, machine, inputs=row)
+    pixels = layer.planes * layer.height * layer.width
+    work = pixels * TAPS * TAPS * layer.depth * layer.out_blocks * each
+    weights = TAPS * TAPS * layer.weights // FLOAT_BYTES
+    moved = pixels * (_channels_in(layer) * layer.stride**2 + _channels_out(layer)) + weights
+    return _kernel(work, moved * stored_bytes, machine)
+
+
+def time(layer: Layer, plan: Plan, machine: GpuMachine, stored_bytes: int) -> float:
+    """Return the time of the three kernels of Winograd convolution."""
+    m, side, tiles = plan.tiling.m, plan.tiling.side, layer.planes * plan.tiling.tiles
+    pixels = layer.planes * layer.height * layer.width
+    steps = layer.taps * layer.in_blocks
+    inputs = layer.taps * pixels * _channels_in(layer) * stored_bytes
+    panels = tiles * side**2 * steps * layer.in_block * FLOAT_BYTES
+    products = tiles * side**2 * _channels_out(layer) * FLOAT_BYTES
+    outputs = pixels * _channels_out(layer) * stored_bytes
+    there = 2 * side**2 * (TRANSFORM_SLOTS + LOAD_COST)
+    back = (side + m) * m * TRANSFORM_SLOTS + (side**2 + m**2) * LOAD_COST
+    each = slots(
+        plan.tile,
+        plan.tiling.tiles,
+        layer.planes * side**2 * layer.out_blocks,
+        machine,
+        inputs=plan.tile.columns,
+    )
+    multiplied = tiles * side**2 * layer.depth * layer.out_blocks * each
+    return (
+        _kernel(tiles * steps * there, inputs + panels, machine)
+        + _kernel(multiplied, panels + side**2 * layer.weights + products, machine)
+        + _kernel(tiles * layer.out_blocks * back, products + outputs, machine)
+    )
+
+
+def candidates(layer: Layer, m: int, machine: GpuMachine) -> list[Plan]:
+    """Return plans for tiles of m x m outputs.
+
+    The tiles are cut into whole runs of columns: that is a matter of how many rows of them there
+    are, the last of which may lie beyond the image.
+    """
+    height, width = -(-layer.height // m), -(-layer.width // m)
+    others = layer.planes * tile_side(m, layer.stride) ** 2 * layer.out_blocks
+    counts = block_counts(layer.out_blocks // layer.groups)
+    plans = []
+    for rows in sorted({round_up(height, count) for count in range(1, MAX_COLUMNS + 1)}):
+        tile = choose_tile(rows * width, others, counts, machine, whole=True)
+        plans.append(Plan(Tiling(m, rows, width, tile.columns, layer.stride), tile))
+    return plans
+
+
+def _kernel(work: float, moved: float, machine: GpuMachine) -> float:
+    """Return the time of a kernel that takes so many slots of vectors and moves so many bytes."""
+    launch = LAUNCH_BYTES * machine.macs_per_byte
+    return max(work * machine.lanes, moved * machine.macs_per_byte) + launch
+
+
+def _channels_in(layer: Layer) -> int:
+    return layer.in_blocks * layer.in_block
+
+
+def _channels_out(layer: Layer) -> int:
+    return layer.out_blocks * layer.out_block

@@ -1,0 +1,183 @@
+"""Winograd convolution on a GPU's kernels, by this machine's OpenCL driver and oclgrind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from gpu_checks import find_no_fault
+from onnx_graphs import compile_for_gpu, exported
+from test_winograd import AWKWARD, STENCILS, assert_within_tolerance, case, layers
+
+import edgeconv
+from edgeconv.artifact import Artifact
+from edgeconv.compiler.link import Emit
+from edgeconv.compiler.passes.layout.convolutions import gpu
+from edgeconv.compiler.pipeline import compile_exported
+from edgeconv.compiler.schedules.gpu import winograd_choice
+from edgeconv.compiler.schedules.gpu.machine import GpuMachine, machine_of
+from edgeconv.compiler.schedules.winograd import Layer
+from edgeconv.devices import open_session
+from edgeconv.plan import Backend, Space, Step
+from edgeconv.precision import Precision
+from edgeconv.target import load_target
+
+TARGETS = ("mali-g52", "mali-g610", "adreno-740", "videocore-7", "android-opencl")
+# Those of `AWKWARD` that have stride 1.
+AWKWARD_HERE = [
+    *(entry for entry in AWKWARD if len(entry) == 4),
+    case((1, 5, 9, 11), 3, (1, 1, 1, 1)),
+    case((3, 8, 13, 5), 30, (0, 2, 1, 0)),
+]
+
+
+def forced(monkeypatch: pytest.MonkeyPatch, m: int) -> list[Layer]:
+    """Make every layer that fits take tiles of `m`; return those that did."""
+    taken = []
+
+    def always(layer: Layer, sizes: Sequence[int], machine: GpuMachine, stored_bytes: int):
+        taken.append(layer)
+        # The last of several: with the most rows of tiles beyond the image.
+        return winograd_choice.candidates(layer, m, machine)[-1]
+
+    monkeypatch.setattr(gpu, "choose", always)
+    return taken
+
+
+def steps_of(artifact: Artifact) -> list[Step]:
+    """Return the steps between input and output of a Winograd convolution."""
+    return [step for step in artifact.plan.steps if step.family == "winograd"]
+
+
+@pytest.mark.parametrize(("target", "m"), [("android-opencl", 4), ("adreno-740", 2)])
+def test_awkward_shapes(monkeypatch: pytest.MonkeyPatch, target: str, m: int) -> None:
+    taken = forced(monkeypatch, m)
+    model, inputs, want = layers(AWKWARD_HERE)
+    artifact = compile_for_gpu(model, inputs, target)
+    assert all(step.backend is Backend.OPENCL for step in artifact.plan.steps)
+    assert_within_tolerance(AWKWARD_HERE, open_session(artifact, "opencl").run(inputs), want)
+    assert len(taken) == len(AWKWARD_HERE)
+
+
+def test_kernels_stay_within_their_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [case((2, 5, 3, 5), 7, (0, 1, 1, 0)), case((1, 8, 6, 9), 12, (1, 1, 1, 1))]
+    for m in (2, 4):
+        forced(monkeypatch, m)
+        model, inputs, _ = layers(cases)
+        find_no_fault(compile_for_gpu(model, inputs, "android-opencl"))
+
+
+def test_errors_stay_within_the_tolerance_of_a_direct_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the weights: where larger tiles would err more, smaller ones are taken."""
+    taken: list[int] = []
+
+    def largest(layer: Layer, sizes: Sequence[int], machine: GpuMachine, stored_bytes: int):
+        taken.append(max(sizes))
+        return winograd_choice.candidates(layer, taken[-1], machine)[0]
+
+    monkeypatch.setattr(gpu, "choose", largest)
+    random = np.random.default_rng(3)
+    x = random.standard_normal((1, 16, 30, 26), np.float32)
+    mixing = random.standard_normal((16, 16, 1, 1), np.float32)
+    weights = [
+        random.standard_normal((16, 16, 3, 3), np.float32),
+        *(mixing * np.array(stencil, np.float32) for stencil in STENCILS.values()),
+    ]
+    cases = [(inputs, w, (1, 1, 1, 1), 1) for w in weights for inputs in (x, np.abs(x))]
+    model, inputs, want = layers(cases)
+    got = open_session(compile_for_gpu(model, inputs, "mali-g610"), "opencl").run(inputs)
+    assert_within_tolerance(cases, got, want)
+    assert set(taken) == {2, 4}
+
+
+@pytest.mark.parametrize("precision", [Precision.FP16, Precision.MIXED])
+@pytest.mark.parametrize("m", [2, 4])
+def test_tiles_are_not_rounded_to_half(
+    monkeypatch: pytest.MonkeyPatch, m: int, precision: Precision
+) -> None:
+    forced(monkeypatch, m)
+    x, *options = case((1, 32, 14, 13), 32, (1, 1, 1, 1))
+    model, inputs, want = layers([(x.astype(np.float16).astype(np.float32), *options)])
+    target = load_target("mali-g610")
+    artifact = compile_exported(
+        exported(model, inputs), target, precision=precision, emit=Emit.BUNDLE
+    )
+    got = open_session(artifact, "opencl").run(inputs)["y0"]
+    # What is rounded are the sum, what is added to it and the result, not the image, of halves.
+    rounded = 2 * (np.abs(want["y0"]) + np.abs(inputs["r0"]))
+    assert (np.abs(got - want["y0"]) <= 2.0**-11 * rounded + 1e-4).all()
+    tiles, products = steps_of(artifact)
+    buffers = artifact.plan.buffers
+    assert buffers[tiles.inputs[0]].dtype == "float16"
+    assert {buffers[i].dtype for i in (*products.inputs, *products.outputs)} == {"float32"}
+
+
+def test_values_near_the_end_of_half_precision_do_not_overflow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forced(monkeypatch, 4)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(8, 16, 3, padding=1), torch.nn.Conv2d(16, 8, 3, padding=1)
+    ).eval()
+    with torch.no_grad():
+        net[0].weight *= 2.5e4
+        net[1].weight /= 2.5e4
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 8, 16, 16), np.float32))
+    with torch.no_grad():
+        largest = float(net[0](x).abs().max())
+    assert 3e4 < largest < 65504
+    artifact = edgeconv.compile(net, (x,), target="mali-g610", precision="fp16")
+    assert len(steps_of(artifact)) == 4
+    assert artifact.verify().passed
+
+
+def layer(size: int, channels: int, outs: int) -> Layer:
+    return Layer(1, size, size, 1, 1, channels, channels // 4, 4, outs // 4, 4)
+
+
+def chosen(target: str, *shape: int) -> int:
+    """Return the size of the tiles that are chosen; 0 for a direct convolution."""
+    machine = machine_of(load_target(target))
+    assert isinstance(machine, GpuMachine)
+    plan = winograd_choice.choose(layer(*shape), (2, 4), machine, 4)
+    return 0 if plan is None else plan.tiling.m
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_many_channels_of_large_images_are_needed(target: str) -> None:
+    assert chosen(target, 64, 128, 128) == chosen(target, 28, 256, 256) == 4
+    assert chosen(target, 56, 4, 4) == 0
+
+
+def test_what_memory_delivers_decides() -> None:
+    # The Adreno computes four times as much for each byte as the Mali-G57.
+    assert chosen("mali-g57", 56, 64, 64) == 4
+    assert chosen("adreno-740", 56, 64, 64) == 0
+
+
+def test_work_and_traffic_of_a_chosen_layer_are_those_of_the_model() -> None:
+    """The products are 36 for 16 outputs, where a direct convolution has 9 for one."""
+
+    class Residual(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(channels, channels, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (self.conv(x) + x).relu()
+
+    channels = 64
+    x = torch.zeros(1, channels, 56, 56)
+    artifact = edgeconv.compile(Residual().eval(), (x,), target="mali-g610")
+    # The bias, the sum and Relu are in the kernel that transforms back.
+    families = [step.family for step in artifact.plan.steps]
+    assert families == ["layout", "winograd", "winograd", "conv", "layout"]
+    _, products = steps_of(artifact)
+    buffers = artifact.plan.buffers
+    _, weights = (buffers[i] for i in products.inputs)
+    (multiplied,) = (buffers[i] for i in products.outputs)
+    assert weights.space is Space.WEIGHTS
+    assert np.prod(weights.shape) == 36 * channels**2
+    assert np.prod(multiplied.shape) * 16 == 36 * channels * 56 * 56
