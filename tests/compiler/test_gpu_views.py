@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import edgeconv
 from edgeconv.artifact import Artifact
+from edgeconv.nn import DeformConv2d
 from edgeconv.plan import Backend
 
 MOVING = {"layout", "slice", "permute_dims", "broadcast_to", "strided_slice"}
@@ -130,6 +131,18 @@ def test_no_kernel_only_moves_elements(
 def test_each_layer_is_a_kernel() -> None:
     plan = compiled(Ends, AWKWARD[0], "mali-g610").plan
     assert len(plan.steps) == len(Ends(AWKWARD[0]).layers)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_sampled_columns_of_any_channels_are_not_stored(precision: str) -> None:
+    def deformable(case: Case) -> nn.Module:
+        layer = DeformConv2d(case.channels, case.outs)
+        for parameter in layer.parameters():
+            nn.init.normal_(parameter, std=0.2)
+        return layer
+
+    plan = compiled(deformable, AWKWARD[0], "mali-g610", precision).plan
+    assert [step.family for step in plan.steps] == ["conv", "slice", "pad", "deformable"]
 
 
 CASES = st.builds(

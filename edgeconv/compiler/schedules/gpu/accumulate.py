@@ -51,7 +51,7 @@ def accumulate(
     *around, last = taps if shares else [*taps, None]
     unrolled = [inner, *tile] if last is None else [last, inner, *tile]
     sch.reorder(*around, outer, *unrolled)
-    if lanes in (1, step):
+    if lanes in (1, step) or places:
         load_row(sch, block, outer)
     else:
         inline_padding(sch)
