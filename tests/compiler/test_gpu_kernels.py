@@ -74,6 +74,7 @@ def large() -> Model:
     model.deformable(16, 16, 9, 2, 2)
     model.deformable(8, 8, 6, 8, 1)
     model.add("MatMul", normal(1, 1280), normal(1280, 1000), constant=(1,))
+    model.add("Gemm", normal(1, 512), normal(1000, 512), normal(1000), constant=(1, 2), transB=1)
     model.add("MatMul", normal(4, 49, 32), normal(4, 32, 49))
     model.add("MatMul", normal(1, 1009), normal(1009, 12), constant=(1,))
     model.add("Softmax", 3 * normal(3, 1000), axis=1)
