@@ -13,7 +13,7 @@ from edgeconv.precision import Precision
 from edgeconv.strict import MismatchError, read
 from edgeconv.target import Target, parse_target
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the artifact format that this edgeconv writes, and the newest that it reads."""
 
 EMITS = ("bundle", "lib", "static", "exe")
@@ -127,8 +127,10 @@ def parse_manifest(text: bytes) -> Manifest:
         target = parse_target(data["target"], "target")
         _check(manifest)
     except (MismatchError, UsageError) as error:
+        older = type(schema) is int and 1 <= schema < SCHEMA
+        what = f"of an older schema, {schema}" if older else "damaged or not edgeconv's"
         raise ArtifactError(
-            f"manifest.json: {error}. The artifact is damaged or not edgeconv's: compile it again."
+            f"manifest.json: {error}. The artifact is {what}: compile it again."
         ) from None
     return replace(manifest, target=target)
 

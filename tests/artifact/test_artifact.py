@@ -157,8 +157,14 @@ def test_other_zips_are_refused(data, tmp_path):
 
 
 def test_a_newer_schema_says_what_to_do(data, tmp_path):
-    with pytest.raises(ArtifactError, match=r"schema 3.*compile the model again"):
-        load(with_manifest(data, "schema", value=3), tmp_path)
+    with pytest.raises(ArtifactError, match=r"schema 4.*compile the model again"):
+        load(with_manifest(data, "schema", value=4), tmp_path)
+
+
+def test_an_older_schema_that_lacks_a_key_is_not_called_damaged(data, tmp_path):
+    older = with_manifest(with_manifest(data, "schema", value=1), "threads", value=None)
+    with pytest.raises(ArtifactError, match=r"threads: missing.*older schema, 1: compile it again"):
+        load(older, tmp_path)
 
 
 def test_every_key_of_the_manifest_is_needed(data, tmp_path):

@@ -174,7 +174,7 @@ def test_an_artifact_of_a_newer_schema_exits_6(cli, sample):
         for name in old.namelist():
             data = old.read(name)
             if name == "manifest.json":
-                data = data.replace(b'"schema": 2', b'"schema": 99')
+                data = data.replace(b'"schema": 3', b'"schema": 99')
             new.writestr(name, data)
     path.write_bytes(memory.getvalue())
     assert "schema 99" in cli("inspect", path, code=6).stderr
