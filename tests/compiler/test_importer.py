@@ -66,7 +66,7 @@ def test_dump_holds_every_stage(tmp_path) -> None:
     )
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
     assert {"model.onnx", "plan.json", "00_import.relax.py"} <= names
-    assert any(name.endswith("_fuse.relax.py") for name in names)
+    assert any(name.endswith("_fused.relax.py") for name in names)
     assembly = [p for p in (tmp_path / "kernels").glob("*.s") if "fmla" in p.read_text()]
     assert assembly, "the convolution for cortex-a72 uses fused multiply-adds"
     assert len(list((tmp_path / "kernels").glob("*.o"))) == len(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import gcd
 from typing import Any
 
 from tvm import s_tir, tirx
@@ -43,7 +44,8 @@ def accumulate(
     data = sch.get(block).reads[0].source
     lanes = int(data.shape[-1])
     channels = extent(sch, channel)
-    step = largest_divisor(channels, machine.lanes)
+    # What is sampled for a step comes from one block.
+    step = gcd(channels, lanes) if places else largest_divisor(channels, machine.lanes)
     outer, inner = sch.split(channel, [None, step])
     work = step * extent(sch, tile[0]) * extent(sch, tile[1])
     # Columns overlap: what one tap meets, the next one meets again.
