@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import peers, prepare
+from benchmarks import peers, prepare, selection
 from benchmarks.case import Case
 from benchmarks.compare import OURS, compare, converted
 from benchmarks.environments import is_set_up
@@ -26,14 +26,7 @@ def main() -> None:
     missing = [name for name in names if not is_set_up(name)]
     if missing:
         sys.exit(f"set these up first: python -m benchmarks.environments {' '.join(missing)}")
-    sources = prepare.sources(
-        options.only,
-        tiny=options.tiny,
-        networks=options.what != "layers",
-        layers=options.what != "networks",
-    )
-    if not sources:
-        sys.exit(f"nothing fits --only {options.only!r}")
+    sources = selection.chosen(options)
     cases, failures = _prepare(sources, names, cold=options.cold)
     if options.prepare or not cases:
         sys.exit("\n".join(failures) or None)
@@ -81,11 +74,7 @@ def _prepare(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "what", nargs="?", choices=("all", "networks", "layers"), default="all", help="of the cases"
-    )
-    parser.add_argument("--only", default="*", help="cases whose name fits this pattern")
-    parser.add_argument("--tiny", action="store_true", help="the small variants of the networks")
+    selection.add_options(parser, "all")
     parser.add_argument(
         "--peers",
         nargs="*",

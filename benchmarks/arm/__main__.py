@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import peers, prepare, store
+from benchmarks import peers, prepare, selection, store
 from benchmarks.arm.boards import BOARDS, PACKAGES, Board
 from benchmarks.arm.emulate import Counts, EmulationError, artifact_counts, guest_counts
 from benchmarks.case import Case
@@ -29,12 +29,7 @@ _HEAD = (
 def main() -> None:
     """Parse the command line, count, print a table; the JSON goes to a file."""
     options = _parser().parse_args()
-    sources = prepare.sources(
-        options.only,
-        tiny=options.tiny,
-        networks=options.what != "layers",
-        layers=options.what != "networks",
-    )
+    sources = selection.chosen(options)
     about = {"boards": {name: asdict(board) for name, board in BOARDS.items()}, "threads": 1}
     found = _load(options.json) if options.add else {}
     for source in sources:
@@ -106,11 +101,7 @@ def _fit_note(name: str, board: Board) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.arm", description=__doc__)
-    parser.add_argument(
-        "what", nargs="?", choices=("all", "networks", "layers"), default="networks"
-    )
-    parser.add_argument("--only", default="*", help="cases whose name fits this pattern")
-    parser.add_argument("--tiny", action="store_true", help="the small variants of the networks")
+    selection.add_options(parser, "networks")
     parser.add_argument("--boards", nargs="+", choices=BOARDS, default=["pi4"])
     parser.add_argument("--peers", nargs="*", choices=PACKAGES, default=[], metavar="PEER")
     parser.add_argument("--json", type=Path, default=prepare.BUILD / "arm.json")

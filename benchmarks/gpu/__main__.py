@@ -12,7 +12,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import prepare, store
+from benchmarks import prepare, selection, store
 from benchmarks.gpu.compare import Measured, compare
 from benchmarks.machine import description
 from benchmarks.report import geometric_mean, markdown_table, rewrite, text_table
@@ -27,12 +27,7 @@ _HEAD = (
 def main() -> None:
     """Parse the command line, measure, print a table; the JSON goes to a file."""
     options = _parser().parse_args()
-    sources = prepare.sources(
-        options.only,
-        tiny=options.tiny,
-        networks=options.what != "layers",
-        layers=options.what != "networks",
-    )
+    sources = selection.chosen(options)
     found = store.load(options.json, ("case", "target")) if options.add else {}
     for source in sources:
         name = prepare.case_name(source)
@@ -90,11 +85,7 @@ def _notes(entries: list[store.Entry]) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.add_argument(
-        "what", nargs="?", choices=("all", "networks", "layers"), default="networks"
-    )
-    parser.add_argument("--only", default="*", help="cases whose name fits this pattern")
-    parser.add_argument("--tiny", action="store_true", help="the small variants of the networks")
+    selection.add_options(parser, "networks")
     parser.add_argument("--target", default="mali-g610", help="whose GPU the schedules are for")
     parser.add_argument(
         "--seconds", type=float, default=2.0, help="for each of the two, beside warming up"
