@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,6 +22,8 @@ from edgeconv.frontend.onnx_file import fix_shape
 from edgeconv.frontend.quiet import quiet
 
 _LARGEST_FOLDED = 2**26
+# Shapes, sizes, axes and scales have fewer elements.
+_LARGEST_SHAPE = 1024
 _RECURRENT = frozenset(["GRU", "LSTM", "RNN"])
 _ARRANGING = frozenset(
     ["Concat", "Identity", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"]
@@ -76,9 +79,7 @@ def infer(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
         value.type.tensor_type.ClearField("shape")
     settle_pools(model)
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-        while complete(inferred):
-            inferred = onnx.shape_inference.infer_shapes(inferred, strict_mode=True, data_prop=True)
+        inferred = _with_shapes(model)
     except onnx.shape_inference.InferenceError as error:
         raise UnsupportedModelError(f"{origin}: the shapes do not fit: {error}") from error
     # Inference looks at nodes only; folding leaves outputs that are constants.
@@ -86,6 +87,30 @@ def infer(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
     for value in inferred.graph.output:
         if value.name in constants:
             fix_shape(value, tuple(constants[value.name].dims))
+    return inferred
+
+
+def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with the shapes that follow from its nodes.
+
+    Weights are left out meanwhile, since every inference copies the model several times.
+    """
+    light = onnx.ModelProto()
+    light.CopyFrom(model)
+    graph = light.graph
+    inputs = {value.name for value in graph.input}
+    del graph.initializer[:]
+    for tensor in model.graph.initializer:
+        if math.prod(tensor.dims) <= _LARGEST_SHAPE:
+            graph.initializer.append(tensor)
+        elif tensor.name not in inputs:
+            kind = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            graph.input.append(kind)
+    inferred = onnx.shape_inference.infer_shapes(light, strict_mode=True, data_prop=True)
+    while complete(inferred):
+        inferred = onnx.shape_inference.infer_shapes(inferred, strict_mode=True, data_prop=True)
+    del inferred.graph.input[len(inputs) :], inferred.graph.initializer[:]
+    inferred.graph.initializer.extend(model.graph.initializer)
     return inferred
 
 

@@ -87,11 +87,16 @@ def amplification(weight: Array, m: int, stride: int = 1) -> float:
         np.square(np.array(matrix(m, stride), np.float64))
         for matrix in (input_transform, output_transform)
     )
-    terms = np.square(transform_weight(weight.astype(np.float64), m, stride)).sum(axis=1)
-    energy = terms.reshape(*terms.shape[:3], -1).sum(axis=-1)
+    taps = weight.astype(np.float64).reshape(len(weight), -1, TAPS * TAPS)
+    # The squares of the transformed weights, summed, follow from the products of pairs of taps.
+    pairs = taps.swapaxes(1, 2) @ taps
+    once = np.array(weight_transform(m, stride), np.float64)
+    twice = np.kron(once, once)
+    energy = np.einsum("sa,oab,sb->os", twice, pairs, twice, optimize=True)
+    energy = energy.reshape(len(weight), len(once), len(once))
     gains = outputs * inputs.sum(axis=1)
     largest = np.einsum("ri,oij,sj->ors", gains, energy, gains, optimize=True).max()
-    direct = np.square(weight.astype(np.float64)).reshape(len(weight), -1).sum(axis=1).max()
+    direct = np.square(taps).sum(axis=(1, 2)).max()
     return float(np.sqrt(largest / direct)) if direct else 0.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -201,16 +202,15 @@ class _Planner:
         return str(argument.name)
 
     def _constant(self, expression: relax.Expr, array: np.ndarray) -> str:
-        data = array.tobytes()
-        key = f"{array.dtype}{array.shape}".encode() + data
+        key = f"{array.dtype}{array.shape}".encode() + hashlib.sha256(array.data).digest()
         if key not in self._constants:
             name = f"constant {len(self._constants)}"
             self._constants[key] = name
             self._weights.extend(bytes(-len(self._weights) % self._alignment))
             offset = len(self._weights)
-            self._storages[name] = _Storage(Space.WEIGHTS, len(data), offset=offset)
+            self._storages[name] = _Storage(Space.WEIGHTS, array.nbytes, offset=offset)
             self._expressions[name] = expression
-            self._weights.extend(data)
+            self._weights.extend(array.data.cast("B"))
         return self._constants[key]
 
     def _place(self) -> Arena:
