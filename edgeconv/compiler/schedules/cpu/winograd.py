@@ -20,8 +20,9 @@ from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
 from edgeconv.compiler.schedules.machine import Machine
 
 ANCHOR = "winograd"
-# With fewer chunks a share of one more than another's would cost too much.
-MIN_PARALLEL_CHUNKS = 8
+# With fewer chunks threads would stand idle. With more it does not pay to share each: transformed
+# input would go from one core's cache to the other's, which costs more than shares that differ.
+MIN_PARALLEL_CHUNKS = 4
 
 
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
