@@ -94,13 +94,16 @@ class Step:
         name: readable, unique in the plan, such as "conv2d_3x3_relu6_4".
         family: kernel family, such as "conv2d", "depthwise", "pool", "elementwise".
         kernel: symbol `int32_t kernel(void *input..., void *output...)`, where 0 means success; or
-            an OpenCL kernel whose arguments are `__global` pointers to the inputs and outputs.
+            an OpenCL kernel whose arguments are the inputs and outputs: `__global` pointers, and
+            for the inputs in `images` an `image1d_buffer_t` and an `int`, its first texel there.
         inputs: buffer indices, in the kernel's order.
         outputs: buffer indices, in the kernel's order, after the inputs.
         macs: multiply-accumulates of one call.
         layers: the ONNX nodes computed here, in order.
         backend: what computes it.
         ndrange: the work-items of an OpenCL kernel; None on the CPU.
+        images: positions of the inputs that an OpenCL kernel reads as images, in texels of four
+            elements of their type, float16 or float32. No output lies in their bytes.
         reason: why a step of a GPU's network is computed by the CPU; empty elsewhere.
     """
 
@@ -113,6 +116,7 @@ class Step:
     layers: tuple[str, ...]
     backend: Backend = Backend.CPU
     ndrange: NDRange | None = None
+    images: tuple[int, ...] = ()
     reason: str = ""
 
 
@@ -186,6 +190,7 @@ class Plan:
                     **entry,
                     "backend": Backend(entry["backend"]),
                     "ndrange": ndrange(entry["ndrange"]) if entry["ndrange"] else None,
+                    "images": tuple(entry["images"]),
                     "inputs": tuple(entry["inputs"]),
                     "outputs": tuple(entry["outputs"]),
                     "layers": tuple(entry["layers"]),

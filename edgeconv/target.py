@@ -90,7 +90,8 @@ class Gpu:
         compute_units: shader cores.
         macs_per_byte: fp32 multiply-adds that it does at its peak in the time in which memory
             delivers a byte at its own.
-        images: whether reading through image objects (the texture path) is to be preferred.
+        image_texels: most texels (of four elements) of an image that kernels read a buffer through
+            (the texture path); 0 where plain buffers are as fast.
         half_arithmetic: whether the driver has `cl_khr_fp16`.
         unified_memory: whether it shares the processor's memory.
     """
@@ -102,7 +103,7 @@ class Gpu:
     registers: int
     compute_units: int
     macs_per_byte: int
-    images: bool
+    image_texels: int
     half_arithmetic: bool
     unified_memory: bool
 
@@ -165,6 +166,7 @@ _RANGES = {  # smallest and largest sensible value of each number
     "gpu.registers": (16, 256),
     "gpu.compute_units": (1, 1024),
     "gpu.macs_per_byte": (1, 1024),
+    "gpu.image_texels": (0, 2**31 - 1),
 }
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _TRIPLE = re.compile(r"[a-z0-9_]+(-[a-z0-9_.]+){1,3}")

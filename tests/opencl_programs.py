@@ -25,10 +25,22 @@ SLOT = -c_programs.TENSOR_BYTES // 512 * -512
 HOST_GPU = replace(load_target("host"), gpu=load_target("android-opencl").gpu)
 
 
-def plan(scales: int = 1, on_gpu: Collection[str] = ALL) -> Plan:
-    """The network, with the kernels of these names in OpenCL and the others on the CPU."""
+IMAGES = {"scale": (1,), "relu_count": (0,)}  # inputs that "ec_k_NAME_image" takes as images
+
+
+def plan(scales: int = 1, on_gpu: Collection[str] = ALL, *, images: bool = False) -> Plan:
+    """The network, with the kernels of these names in OpenCL and the others on the CPU.
+
+    With `images`, the scale and what is counted are read through images, and their memory is whole
+    texels.
+    """
 
     def buffer(buffer: Buffer) -> Buffer:
+        if images and buffer.space in (Space.ARENA, Space.WEIGHTS):
+            elements = -(-buffer.bytes // 16) * 4
+            buffer = replace(
+                buffer, bytes=4 * elements, shape=(elements,), logical_shape=(elements,)
+            )
         moved = buffer.space is Space.ARENA and buffer.offset > 0
         return replace(buffer, offset=SLOT) if moved else buffer
 
@@ -37,7 +49,10 @@ def plan(scales: int = 1, on_gpu: Collection[str] = ALL) -> Plan:
         if name not in on_gpu:
             return replace(step, reason="the test wants it")
         ndrange = NDRange((64 * GROUPS[name], 1, 1), (64, 1, 1))
-        return replace(step, backend=Backend.OPENCL, kernel=f"ec_k_{name}", ndrange=ndrange)
+        step = replace(step, backend=Backend.OPENCL, kernel=f"ec_k_{name}", ndrange=ndrange)
+        if not images or name not in IMAGES:
+            return step
+        return replace(step, kernel=f"{step.kernel}_image", images=IMAGES[name])
 
     plain = c_programs.plan(scales)
     return replace(
@@ -91,18 +106,22 @@ def runtime_sources() -> list[Path]:
 
 
 @cache
-def _oclgrind_library() -> Path:
-    """oclgrind's OpenCL library, with `runtime/separate_buffers.c` before it."""
+def _oclgrind_library(*, separate: bool) -> Path:
+    """oclgrind's OpenCL library, with `images_as_pointers.c` of `runtime/` before it.
+
+    If buffers are to be kept `separate`, `separate_buffers.c` stands there too.
+    """
     command = shutil.which("oclgrind")
     assert command, "oclgrind is not installed; scripts/setup.sh does it"
     folder = Path(tempfile.mkdtemp(prefix="edgeconv-oclgrind-"))
     atexit.register(shutil.rmtree, folder)
     own = Path(command).resolve().parents[1] / "lib/oclgrind/liboclgrind-rt.so"
     (folder / "libOpenCL.so").symlink_to(own)  # the name that it calls itself
-    library = folder / "libseparate.so"
-    source = KERNELS.parent / "separate_buffers.c"
+    library = folder / "libbefore.so"
+    names = ["images_as_pointers.c", *(["separate_buffers.c"] if separate else [])]
+    sources = [KERNELS.parent / name for name in names]
     linking = (f"-L{folder}", "-Wl,--no-as-needed", "-lOpenCL", f"-Wl,-rpath,{folder}", "-ldl")
-    gcc("-shared", "-fPIC", source, "-o", library, *linking)
+    gcc("-shared", "-fPIC", *sources, "-o", library, *linking)
     return library
 
 
@@ -115,12 +134,11 @@ def oclgrind(*, separate: bool = True) -> dict[str, str]:
     call that, and it the loader. Where tensors are parts of others, they cannot be kept `separate`;
     then the bounds that it knows are those of the whole arena.
     """
-    library = _oclgrind_library()
     checks = ("CHECK_API", "DATA_RACES", "UNINITIALIZED")
     # Optimised code has an instruction (freeze) that its interpreter lacks.
     return {
         **os.environ,
-        "EDGECONV_OPENCL": str(library if separate else library.with_name("libOpenCL.so")),
+        "EDGECONV_OPENCL": str(_oclgrind_library(separate=separate)),
         "EDGECONV_OPENCL_CACHE": "",
         "OCLGRIND_BUILD_OPTIONS": "-cl-opt-disable",
         **{f"OCLGRIND_{check}": "1" for check in checks},

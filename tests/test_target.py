@@ -49,7 +49,7 @@ local_kib = 0
 registers = 64
 compute_units = 2
 macs_per_byte = 8
-images = false
+image_texels = 0
 half_arithmetic = true
 unified_memory = true
 """
@@ -111,7 +111,7 @@ def test_a_wrong_file_names_file_key_and_what_is_expected(tmp_path, old, new, ke
     [
         ('api = "opencl"', 'api = "vulkan"', "gpu.api", "expected one of opencl"),
         ("wave = 16", "wave = 0", "gpu.wave", "1 to 128"),
-        ("images = false", "images = 0", "gpu.images", "true or false"),
+        ("image_texels = 0", "image_texels = -1", "gpu.image_texels", "0 to 2147483647"),
         ("[gpu]", "[gpu]\nlanes = 4", "gpu.lanes", "unknown key"),
         ("registers = 64\n", "", "gpu.registers", "an integer"),
         ('cpu = "cortex_a55"', 'cpu = "x"\nstatic = "a-b"', "toolchain.static", "[gpu]"),

@@ -13,7 +13,7 @@ from edgeconv.precision import Precision
 from edgeconv.strict import MismatchError, read
 from edgeconv.target import Target, parse_target
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the artifact format that this edgeconv writes, and the newest that it reads."""
 
 EMITS = ("bundle", "lib", "static", "exe")

@@ -33,7 +33,8 @@ def check_plan(plan: Plan) -> None:
 
 def _launch_problem(step: Step, plan: Plan) -> str:
     if step.backend is Backend.CPU:
-        return "has work-items, but runs on the CPU" if step.ndrange else ""
+        gpu = "work-items" if step.ndrange else "images" if step.images else ""
+        return f"has {gpu}, but runs on the CPU" if gpu else ""
     if step.ndrange is None:
         return "has no work-items"
     sizes = step.ndrange.global_size, step.ndrange.local_size
@@ -44,7 +45,25 @@ def _launch_problem(step: Step, plan: Plan) -> str:
     for index in step.inputs + step.outputs:
         if plan.buffers[index].offset % GPU_ALIGNMENT:
             return f"uses buffer {index}, which is no multiple of {GPU_ALIGNMENT} bytes from 0"
+    return _image_problem(step, plan)
+
+
+def _image_problem(step: Step, plan: Plan) -> str:
+    for position in step.images:
+        if not 0 <= position < len(step.inputs):
+            return f"has no input {position} to read as an image"
+        image = plan.buffers[step.inputs[position]]
+        if image.dtype not in ("float16", "float32"):
+            return f"reads {image.dtype} as an image"
+        if any(_overlap(image, plan.buffers[output]) for output in step.outputs):
+            return f"writes to what it reads as an image, input {position}"
     return ""
+
+
+def _overlap(one: Buffer, other: Buffer) -> bool:
+    if (one.space, one.index) != (other.space, other.index):
+        return False
+    return one.offset < other.offset + other.bytes and other.offset < one.offset + one.bytes
 
 
 def _problem(buffer: Buffer, plan: Plan) -> str:

@@ -20,13 +20,15 @@ def count_text(steps: Sequence[Step]) -> str:
 
 
 def place_text(step: Step) -> str:
-    """Return what computes a step: the GPU with its work-items, or the CPU and why."""
+    """Return what computes a step: the GPU with its work-items and images, or the CPU and why."""
     if step.ndrange is None:
         return f"CPU: {step.reason}" if step.reason else "CPU"
     whole, local = (
         "x".join(map(str, size)) for size in (step.ndrange.global_size, step.ndrange.local_size)
     )
-    return f"GPU, {whole} by {local}"
+    numbers = ", ".join(map(str, step.images))
+    textures = f", textures: inputs {numbers}" if numbers else ""
+    return f"GPU, {whole} by {local}{textures}"
 
 
 def show_refused(refused: Mapping[str, str]) -> None:

@@ -13,10 +13,12 @@ import samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeconv.artifact import Artifact, Manifest, decode_tensor, encode_tensor
+from edgeconv.artifact import CPU_FUNCTIONS, Artifact, Manifest, decode_tensor, encode_tensor
 from edgeconv.artifact.bundle import load_bundle, save_bundle
+from edgeconv.artifact.manifest import SCHEMA
 from edgeconv.errors import ArtifactError, UsageError
-from edgeconv.plan import Space, Tensor
+from edgeconv.plan import Backend, NDRange, Space, Tensor
+from edgeconv.target import load_target
 
 
 @pytest.fixture(scope="module")
@@ -157,13 +159,23 @@ def test_other_zips_are_refused(data, tmp_path):
 
 
 def test_a_newer_schema_says_what_to_do(data, tmp_path):
-    with pytest.raises(ArtifactError, match=r"schema 4.*compile the model again"):
-        load(with_manifest(data, "schema", value=4), tmp_path)
+    with pytest.raises(ArtifactError, match=rf"schema {SCHEMA + 1}.*compile the model again"):
+        load(with_manifest(data, "schema", value=SCHEMA + 1), tmp_path)
 
 
 def test_an_older_schema_that_lacks_a_key_is_not_called_damaged(data, tmp_path):
     older = with_manifest(with_manifest(data, "schema", value=1), "threads", value=None)
     with pytest.raises(ArtifactError, match=r"threads: missing.*older schema, 1: compile it again"):
+        load(older, tmp_path)
+
+
+def test_a_gpu_of_an_older_schema_has_to_be_compiled_again(tmp_path):
+    path = tmp_path / "gpu.edge"
+    kernels = {CPU_FUNCTIONS: b'{"k_double": "", "k_relu": ""}'}
+    samples.make_artifact(target=load_target("mali-g610"), **kernels).save(path)
+    older = with_manifest(path.read_bytes(), "schema", value=SCHEMA - 1)
+    older = with_manifest(older, "target", "gpu", "images", value=False)
+    with pytest.raises(ArtifactError, match=r"images: unknown key.*older schema.*compile it again"):
         load(older, tmp_path)
 
 
@@ -250,6 +262,25 @@ def test_buffers_outside_their_space_are_refused(artifact, change, says):
     plan = dataclasses.replace(artifact.plan, buffers=tuple(buffers))
     with pytest.raises(ArtifactError, match=says):
         assembled(artifact, plan=plan)
+
+
+def test_images_that_make_no_sense_are_refused(artifact):
+    plan = artifact.plan
+    launch = {"backend": Backend.OPENCL, "ndrange": NDRange((4, 1, 1), (4, 1, 1))}
+
+    def refuse(says, buffer=None, **change):
+        step = dataclasses.replace(plan.steps[1], **{**launch, **change})
+        buffers = (plan.buffers[0], buffer or plan.buffers[1], *plan.buffers[2:])
+        changed = dataclasses.replace(plan, steps=(plan.steps[0], step), buffers=buffers)
+        with pytest.raises(ArtifactError, match=says):
+            assembled(artifact, plan=changed)
+
+    refuse("'relu' has images, but runs on the CPU", images=(0,), backend=Backend.CPU, ndrange=None)
+    refuse("'relu' has no input 1 to read as an image", images=(1,))
+    refuse("'relu' has no input -1 to read as an image", images=(-1,))
+    integers = dataclasses.replace(plan.buffers[1], dtype="int32")
+    refuse("'relu' reads int32 as an image", integers, images=(0,))
+    refuse("'relu' writes to what it reads as an image, input 0", images=(0,), outputs=(1,))
 
 
 def test_unpack_is_idempotent_and_mends(artifact, tmp_path, monkeypatch):

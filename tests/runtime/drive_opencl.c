@@ -1,6 +1,7 @@
 /*
  * Drives the OpenCL backend on the imitation of a library: drive_opencl FOLDER LIBRARY CACHE.
- * Program a has all steps in OpenCL, program b scales on the CPU. Ends at the first thing that is
+ * Program a has all steps in OpenCL, program b scales on the CPU, program c is as a, but reads through
+ * images. Ends at the first thing that is
  * not as it should be.
  */
 #include <dlfcn.h>
@@ -16,6 +17,7 @@
 
 const ec_program *edgeconv_program_a(void);
 const ec_program *edgeconv_program_b(void);
+const ec_program *edgeconv_program_c(void);
 
 static const char *folder;
 static const char *library;
@@ -98,15 +100,35 @@ static void test_runs(bool unified, bool wanders)
 {
     reset(unified);
     imitation->wanders = wanders;
-    const ec_program *programs[] = {edgeconv_program_a(), edgeconv_program_b()};
-    for (int i = 0; i < 2; ++i) {
+    const ec_program *programs[] = {edgeconv_program_a(), edgeconv_program_b(),
+                                    edgeconv_program_c()};
+    static const int scales[] = {1, 2, 1};
+    for (int i = 0; i < 3; ++i) {
         ec_model *model = open_model(programs[i], folder, 2);
         CHECK(strcmp(ec_device(model), "Paper GPU (Imitation, driver 7)") == 0);
         check_zero(model);
         for (int phase = 0; phase < 6; ++phase)
-            (phase % 3 == 2 ? run_bound : run_own)(model, 1 + i, (float)phase);
+            (phase % 3 == 2 ? run_bound : run_own)(model, scales[i], (float)phase);
         check_use();
         close_model(model);
+    }
+}
+
+/* Of the tensors themselves, or of all memory that they lie in. */
+static void test_images(void)
+{
+    for (int whole = 0; whole < 2; ++whole) {
+        reset(true);
+        imitation->only_whole_images = whole;
+        ec_model *model = open_model(edgeconv_program_c(), folder, 1);
+        CHECK(imitation->images == 2);
+        run_bound(model, 1, 0);
+        run_own(model, 1, 1);
+        CHECK(imitation->images == 2);
+        close_model(model);
+        imitation->images = 0;
+        close_model(open_model(edgeconv_program_a(), folder, 1));
+        CHECK(imitation->images == 0);
     }
 }
 
@@ -158,7 +180,7 @@ static void observer(void *user, uint32_t step, uint32_t output, const void *dat
 {
     seen *s = user;
     ++s->calls;
-    CHECK(bytes == (output == 1 ? 4 : BYTES));
+    CHECK(output == 1 ? bytes == 4 : bytes >= BYTES); /* what images are of is whole texels */
     const float *values = data;
     for (int i = 0; step == 0 && i < COUNT; ++i)
         CHECK(values[i] == s->t->a[i] + s->t->b[i]);
@@ -227,6 +249,17 @@ static void test_machines_that_do_not_fit(void)
     reset(true);
     imitation->build_log = "warning: old\nkernel.cl:3: error: no such type\n1 error\n";
     refuse(a, "does not build the kernels: CL_BUILD_PROGRAM_FAILURE (-11)\nkernel.cl:3: error: no");
+
+    const ec_program *c = edgeconv_program_c();
+    reset(true);
+    imitation->image_texels = 175;
+    refuse(c, "step 2 (relu_2) reads an image of 176 texels, while Paper GPU (Imitation, driver 7) "
+              "makes images of at most 175");
+    reset(true);
+    imitation->image_texels = 0;
+    refuse(c, "step 1 (scale_1) reads an image of 5 texels, while Paper GPU (Imitation, driver 7) "
+              "makes images of at most 0");
+    close_model(open_model(a, folder, 1));
 
     ec_step steps[3];
     memcpy(steps, a->steps, sizeof steps);
@@ -322,9 +355,11 @@ static void test_models_at_once(void)
 }
 
 /* Opens and runs with one call failing; whether that call was reached. */
-static bool run_with_fault(const ec_program *program, bool unified, bool observed, int fail_at)
+static bool run_with_fault(const ec_program *program, int scales, bool unified, bool observed,
+                           int fail_at)
 {
     reset(unified);
+    imitation->only_whole_images = observed; /* which makes no other difference */
     imitation->fail_at = fail_at;
     ec_model *model;
     ec_status status = ec_open(program, folder, NULL, &model);
@@ -338,12 +373,12 @@ static bool run_with_fault(const ec_program *program, bool unified, bool observe
         fill(&t, 0);
         status = ec_run(model);
         if (status == EC_OK)
-            check_outputs(&t, 2);
+            check_outputs(&t, scales);
         imitation->fail_at = 0;
         if (strcmp(imitation->failed, "clEnqueueUnmapMemObject") != 0) {
             fill(&t, 1);
             CHECK(ec_run(model) == EC_OK);
-            check_outputs(&t, 2);
+            check_outputs(&t, scales);
         } else { /* what stays mapped can only be released */
             imitation->misuse[0] = '\0';
         }
@@ -358,9 +393,11 @@ static bool run_with_fault(const ec_program *program, bool unified, bool observe
 
 static void test_every_call_may_fail(void)
 {
-    for (int variant = 0; variant < 4; ++variant) {
+    for (int variant = 0; variant < 8; ++variant) {
+        bool images = variant & 4;
+        const ec_program *program = images ? edgeconv_program_c() : edgeconv_program_b();
         int fail_at = 1;
-        while (run_with_fault(edgeconv_program_b(), variant & 1, variant & 2, fail_at))
+        while (run_with_fault(program, images ? 1 : 2, variant & 1, variant & 2, fail_at))
             ++fail_at;
         CHECK(fail_at > 60);
     }
@@ -440,6 +477,7 @@ int main(int argc, char **argv)
     test_runs(true, false);
     test_runs(true, true);
     test_runs(false, false);
+    test_images();
     test_work_of_a_run();
     test_durations();
     test_observer();

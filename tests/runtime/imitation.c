@@ -14,6 +14,7 @@
 enum { CL_OUT_OF_RESOURCES = -5, CL_BUILD_PROGRAM_FAILURE = -11, CL_INVALID_BINARY = -42 };
 enum { CL_DEVICE_NOT_FOUND = -1, CL_PLATFORM_NOT_FOUND_KHR = -1001, CL_INVALID_KERNEL_NAME = -46 };
 enum { COUNT = 703, COLUMNS = 19, MAX_MAPPINGS = 8, MAX_ARGUMENTS = 4, MAX_DEVICES = 4 };
+enum { TEXEL_BYTES = 16 };
 
 #define API __attribute__((visibility("default")))
 
@@ -39,7 +40,8 @@ struct _cl_command_queue {
     cl_int error; /* of a kernel that failed since the last clFinish */
 };
 struct _cl_mem {
-    cl_mem parent; /* of a sub-buffer */
+    cl_mem parent; /* of a sub-buffer; of an image, its buffer */
+    bool image;
     size_t begin, bytes;
     unsigned char *data; /* NULL for a sub-buffer */
     mapping mappings[MAX_MAPPINGS];
@@ -51,12 +53,17 @@ struct _cl_program {
 struct _cl_kernel {
     int number;
     cl_mem arguments[MAX_ARGUMENTS];
+    cl_int first; /* texel of the argument that is an image */
 };
 struct _cl_event {
     cl_int status;
 };
 
-static const char *const kernel_names[] = {"ec_k_add", "ec_k_scale", "ec_k_relu_count"};
+static const char *const kernel_names[] = {"ec_k_add", "ec_k_scale", "ec_k_relu_count",
+                                           "ec_k_scale_image", "ec_k_relu_count_image"};
+enum { ADD, SCALE, RELU_COUNT, SCALE_IMAGE, RELU_COUNT_IMAGE, KERNELS };
+/* Which argument is an image. */
+static const int image_arguments[KERNELS] = {-1, -1, -1, 1, 0};
 static const char binary_text[] = "the network's kernels, built";
 static struct _cl_platform_id platform_table[MAX_DEVICES];
 
@@ -172,7 +179,7 @@ DEFINE(cl_int, GetDeviceInfo,
 {
     FAIL_HERE(clGetDeviceInfo);
     cl_bitfield type = device->gpu ? CL_DEVICE_TYPE_GPU : 1u << 1;
-    cl_bool unified = imitation.unified;
+    cl_bool unified = imitation.unified, images = imitation.image_texels > 0;
     switch (what) {
     case CL_DEVICE_TYPE:
         return give(&type, sizeof type, room, to, needed);
@@ -188,6 +195,11 @@ DEFINE(cl_int, GetDeviceInfo,
         return give(&imitation.memory, sizeof(cl_ulong), room, to, needed);
     case CL_DEVICE_MAX_MEM_ALLOC_SIZE:
         return give(&imitation.largest_block, sizeof(cl_ulong), room, to, needed);
+    case CL_DEVICE_IMAGE_SUPPORT:
+        return give(&images, sizeof images, room, to, needed);
+    case CL_DEVICE_IMAGE_MAX_BUFFER_SIZE:
+        expect(images, "clGetDeviceInfo: images of a device that has none");
+        return give(&imitation.image_texels, sizeof(size_t), room, to, needed);
     case CL_DEVICE_MEM_BASE_ADDR_ALIGN:
         return give(&imitation.alignment_bits, sizeof(cl_uint), room, to, needed);
     default:
@@ -275,6 +287,31 @@ DEFINE(cl_mem, CreateSubBuffer,
     cl_mem memory = create(sizeof *memory);
     *memory = (struct _cl_mem){.parent = parent, .begin = region->origin, .bytes = region->size};
     ++imitation.buffers;
+    return memory;
+}
+
+DEFINE(cl_mem, CreateImage,
+       (cl_context context, cl_bitfield flags, const cl_image_format *format,
+        const cl_image_desc *description, void *content, cl_int *code),
+       (context, flags, format, description, content, code))
+{
+    (void)context;
+    FAIL_OBJECT(clCreateImage);
+    cl_mem buffer = description->buffer;
+    expect(flags == CL_MEM_READ_ONLY && !content, "clCreateImage: flags");
+    expect(format->image_channel_order == CL_RGBA && format->image_channel_data_type == CL_FLOAT,
+           "clCreateImage: format");
+    expect(description->image_type == CL_MEM_OBJECT_IMAGE1D_BUFFER, "clCreateImage: type");
+    expect(description->image_width > 0 && description->image_width <= imitation.image_texels
+               && description->image_width * TEXEL_BYTES <= buffer->bytes,
+           "clCreateImage: width");
+    if (imitation.only_whole_images && buffer->parent) {
+        *code = CL_INVALID_MEM_OBJECT;
+        return NULL;
+    }
+    cl_mem memory = create(sizeof *memory);
+    *memory = (struct _cl_mem){.parent = buffer, .bytes = buffer->bytes, .image = true};
+    ++imitation.images;
     return memory;
 }
 
@@ -453,7 +490,7 @@ DEFINE(cl_kernel, CreateKernel, (cl_program program, const char *name, cl_int *c
 {
     FAIL_OBJECT(clCreateKernel);
     expect(program->built, "clCreateKernel: program is not built");
-    for (int i = 0; i < 3; ++i)
+    for (int i = 0; i < KERNELS; ++i)
         if (strcmp(name, kernel_names[i]) == 0) {
             cl_kernel kernel = create(sizeof *kernel);
             kernel->number = i;
@@ -467,8 +504,17 @@ DEFINE(cl_int, SetKernelArg, (cl_kernel kernel, cl_uint index, size_t bytes, con
        (kernel, index, bytes, value))
 {
     FAIL_HERE(clSetKernelArg);
-    expect(index < 3 && bytes == sizeof(cl_mem), "clSetKernelArg");
-    memcpy(&kernel->arguments[index], value, sizeof(cl_mem));
+    int image = image_arguments[kernel->number];
+    if (image >= 0 && (int)index == image + 1) {
+        expect(bytes == sizeof kernel->first, "clSetKernelArg: first texel");
+        memcpy(&kernel->first, value, sizeof kernel->first);
+        return CL_SUCCESS;
+    }
+    cl_uint position = index - (image >= 0 && (int)index > image);
+    expect(position < 3 && bytes == sizeof(cl_mem), "clSetKernelArg");
+    memcpy(&kernel->arguments[position], value, sizeof(cl_mem));
+    expect(kernel->arguments[position]->image == ((int)position == image),
+           "clSetKernelArg: image or pointer");
     return CL_SUCCESS;
 }
 
@@ -490,7 +536,13 @@ DEFINE(cl_int, ReleaseKernel, (cl_kernel kernel), (kernel))
 static void *argument(const struct _cl_kernel *kernel, int index)
 {
     cl_mem memory = kernel->arguments[index];
-    return (memory->parent ? memory->parent : memory)->data + memory->begin;
+    size_t begin = 0;
+    if (memory->image) {
+        begin = (size_t)kernel->first * TEXEL_BYTES;
+        memory = memory->parent;
+    }
+    begin += memory->begin;
+    return (memory->parent ? memory->parent : memory)->data + begin;
 }
 
 static void compute(const struct _cl_kernel *kernel)
@@ -499,16 +551,17 @@ static void compute(const struct _cl_kernel *kernel)
     float *second = argument(kernel, 1);
     float *third = argument(kernel, 2);
     int32_t positives = 0;
+    int number = kernel->number < SCALE_IMAGE ? kernel->number : kernel->number - 2;
     for (int i = 0; i < COUNT; ++i) {
-        if (kernel->number == 0)
+        if (number == ADD)
             third[i] = x[i] + second[i];
-        else if (kernel->number == 1)
+        else if (number == SCALE)
             third[i] = x[i] * second[i % COLUMNS];
         else
             second[i] = x[i] < 0 ? 0 : x[i];
         positives += x[i] > 0;
     }
-    if (kernel->number == 2)
+    if (number == RELU_COUNT)
         memcpy(third, &positives, sizeof positives);
 }
 

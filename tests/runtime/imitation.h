@@ -16,6 +16,8 @@ typedef struct imitation_state {
     uint64_t largest_block;
     uint32_t alignment_bits;
     size_t work_group;
+    size_t image_texels;    /* of an image of a buffer, at most; 0 without images */
+    bool only_whole_images; /* of buffers, not of sub-buffers */
     bool refuses_binaries;
     const char *build_log; /* what the compiler says when it refuses the sources, or NULL */
 
@@ -30,6 +32,7 @@ typedef struct imitation_state {
     int sources;   /* programs built from sources */
     int binaries;  /* from binaries */
     int buffers;   /* created, sub-buffers too */
+    int images;
     int launches, writes, reads, maps;
     char misuse[128]; /* the first call that OpenCL does not allow, or "" */
 } imitation_state;
@@ -38,7 +41,8 @@ typedef struct imitation_state {
 #define IMITATION_DEFAULT                                                                          \
     {                                                                                              \
         .platforms = 2, .devices = 2, .unified = true, .memory = 1 << 20,                          \
-        .largest_block = 1 << 16, .alignment_bits = 4096, .work_group = 64                         \
+        .largest_block = 1 << 16, .alignment_bits = 4096, .work_group = 64,                        \
+        .image_texels = 1024                                                                       \
     }
 
 #endif

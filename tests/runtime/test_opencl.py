@@ -63,6 +63,15 @@ def test_steps_of_gpu_and_cpu(on_gpu: Collection[str], tmp_path: Path) -> None:
     assert (tmp_path / "steps/2_0.bin").read_bytes() == outputs(**case)["y"].tobytes()
 
 
+@pytest.mark.parametrize("scales", [1, 2])
+def test_kernels_that_read_images(scales: int, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, linked(plan(scales, images=True)), scales)
+    with Model(folder) as model:
+        for seed in range(3):
+            check(model, seed, scales)
+    assert run([folder / "runner", "--self-test"]).returncode == 0
+
+
 def test_several_models_on_several_threads(folder: Path, tmp_path: Path) -> None:
     mixed = linked(plan(2, on_gpu=("add", "relu_count")), Emit.LIB)
     other_folder = write_folder(tmp_path / "other", mixed)

@@ -20,11 +20,12 @@ def test_the_whole_backend(build: str, tmp_path: Path) -> None:
     library = tmp_path / "libimitation.so"
     gcc(*flags, "-shared", "-fPIC", HERE / "imitation.c", "-o", library, "-pthread")
     objects = []
-    for name, scales, on_gpu in (
-        ("a", 1, ("add", "scale", "relu_count")),
-        ("b", 2, ("add", "relu_count")),
+    for name, network in (
+        ("a", plan()),
+        ("b", plan(2, ("add", "relu_count"))),
+        ("c", plan(images=True)),
     ):
-        source = write_program(tmp_path / f"program_{name}.c", plan(scales, on_gpu), model=name)
+        source = write_program(tmp_path / f"program_{name}.c", network, model=name)
         objects.append(tmp_path / f"program_{name}.o")
         gcc(*flags, f"-DEC_ENTRY=edgeconv_program_{name}", "-c", source, "-o", objects[-1])
     folder = write_folder(tmp_path / "artifact", {})

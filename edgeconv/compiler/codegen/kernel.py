@@ -17,6 +17,7 @@ class Kernel:
         scratch_bytes: workspace that one thread needs in a call; 0 on the GPU.
         source: OpenCL C 1.2 that defines the one kernel `symbol`; empty on the CPU.
         ndrange: the work-items of a launch; None on the CPU.
+        images: positions of the operands that are images, see `edgeconv.plan.Step.images`.
         reason: why a GPU target's kernel is for the CPU; empty elsewhere.
         function: that kernel's unscheduled function as TVM's JSON, from which it can be compiled
             for another CPU; empty elsewhere.
@@ -29,6 +30,7 @@ class Kernel:
     scratch_bytes: int = 0
     source: str = ""
     ndrange: NDRange | None = None
+    images: tuple[int, ...] = ()
     reason: str = ""
     function: str = ""
     tir: str = ""

@@ -53,7 +53,8 @@ def run_job(job: Job) -> Kernel:
         return compile_kernel(scheduled, job.symbol, job.llvm, listing=job.listing)
     try:
         scheduled = apply_rule(function, job.machine)
-        return compile_opencl(scheduled, job.symbol, listing=job.listing)
+        texels = job.machine.image_texels
+        return compile_opencl(scheduled, job.symbol, texels=texels, listing=job.listing)
     except GpuRefusalError as refusal:
         scheduled = apply_generic_rule(function, job.machine.cpu)
         kernel = compile_kernel(scheduled, job.symbol, job.llvm, listing=job.listing)

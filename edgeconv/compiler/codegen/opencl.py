@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import tvm
 from tvm.ir import transform as ir_transform
 from tvm.s_tir import transform as s_tir_transform
@@ -9,14 +11,18 @@ from tvm.tirx import transform as tirx_transform
 
 from edgeconv.compiler.codegen.kernel import Kernel
 from edgeconv.compiler.codegen.opencl_c import write_kernel
+from edgeconv.compiler.schedules.frames import WITH_RESULT
 
 
-def compile_opencl(scheduled: tvm.IRModule, symbol: str, *, listing: bool) -> Kernel:
+def compile_opencl(
+    scheduled: tvm.IRModule, symbol: str, *, texels: int = 0, listing: bool
+) -> Kernel:
     """Compile the one function of `scheduled` into the OpenCL kernel `symbol`.
 
     Args:
         scheduled: module with the function "main", every loop nest of which is bound to threads.
         symbol: the kernel's name.
+        texels: most texels of an image through which a kernel reads an operand; 0 for none.
         listing: whether to return TIR as text.
 
     Raises:
@@ -26,11 +32,13 @@ def compile_opencl(scheduled: tvm.IRModule, symbol: str, *, listing: bool) -> Ke
     target = tvm.target.Target({"kind": "opencl", "host": {"kind": "llvm"}})
     function = scheduled["main"].with_attr("target", target).with_attr("tirx.noalias", True)
     lowered = _lowering()(tvm.IRModule({"main": function}))["main"]
-    source = write_kernel(lowered, symbol)
+    apart = json.loads(function.attrs.get(WITH_RESULT, "[]"))
+    source = write_kernel(lowered, symbol, texels, apart)
     return Kernel(
         symbol=symbol,
         source=source.text,
         ndrange=source.ndrange,
+        images=source.images,
         tir=scheduled.script() if listing else "",
     )
 

@@ -18,6 +18,7 @@ _SPACES = {
     Space.INPUT: "EC_INPUT",
     Space.OUTPUT: "EC_OUTPUT",
 }
+_IMAGES = {"float32": "EC_FLOAT_IMAGE", "float16": "EC_HALF_IMAGE"}
 _BACKENDS = {Backend.CPU: "EC_BACKEND_CPU", Backend.OPENCL: "EC_BACKEND_OPENCL"}
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -67,7 +68,7 @@ def program_source(
         _tensors("inputs", plan.inputs),
         _tensors("outputs", plan.outputs),
         _table("ec_buffer", "buffers", map(_buffer, plan.buffers)),
-        _steps(plan.steps),
+        _steps(plan),
         _table("char *const", "opencl_sources", map(_string, opencl_sources)),
         _program(plan, identity),
         "const ec_program *EC_ENTRY(void)\n{\n    return &program;\n}\n",
@@ -118,7 +119,8 @@ def _buffer(buffer: Buffer) -> str:
     return f"{{{_SPACES[buffer.space]}, {buffer.index}, {buffer.offset}u, {buffer.bytes}u}}"
 
 
-def _steps(steps: Sequence[Step]) -> str:
+def _steps(plan: Plan) -> str:
+    steps = plan.steps
     operands = [
         _table(
             "uint32_t",
@@ -127,8 +129,20 @@ def _steps(steps: Sequence[Step]) -> str:
         )
         for index, step in enumerate(steps)
     ]
+    bindings = [
+        _table("ec_binding", f"step_{index}_bindings", [", ".join(_bindings(step, plan))])
+        for index, step in enumerate(steps)
+        if step.images
+    ]
     rows = [_step(index, step) for index, step in enumerate(steps)]
-    return "\n\n".join([*operands, _table("ec_step", "steps", rows)])
+    return "\n\n".join([*operands, *bindings, _table("ec_step", "steps", rows)])
+
+
+def _bindings(step: Step, plan: Plan) -> list[str]:
+    return [
+        _IMAGES[plan.buffers[buffer].dtype] if position in step.images else "EC_POINTER"
+        for position, buffer in enumerate((*step.inputs, *step.outputs))
+    ]
 
 
 def _step(index: int, step: Step) -> str:
@@ -141,7 +155,8 @@ def _step(index: int, step: Step) -> str:
     fields = [
         *(_string(step.name), _string(step.family), _BACKENDS[step.backend]),
         *(call, kernel, *sizes, f"{len(step.inputs)}", f"{len(step.outputs)}"),
-        *(f"step_{index}_operands", f"{step.macs}u"),
+        *(f"step_{index}_operands", f"step_{index}_bindings" if step.images else "NULL"),
+        f"{step.macs}u",
     ]
     return f"{{{', '.join(fields)}}}"
 

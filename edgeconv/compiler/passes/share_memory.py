@@ -25,7 +25,7 @@ from edgeconv.compiler.passes.rewriting import (
     shape_of,
     substitute,
 )
-from edgeconv.compiler.schedules.frames import FRAMES
+from edgeconv.compiler.schedules.frames import FRAMES, WITH_RESULT
 
 
 def share_memory(graph: Graph, alignment: int) -> Graph:
@@ -80,10 +80,15 @@ def _in_frames(
     alignment: int,
 ) -> tvm.ir.Call:
     """Return the call with a function that knows where its operands and its result lie."""
-    boxes = [_box(operand, frames, alignment) for operand in (*call.args[1].fields, var)]
+    operands = call.args[1].fields
+    boxes = [_box(operand, frames, alignment) for operand in (*operands, var)]
     if not any(boxes):
         return call
+    memories = [_memory(operand, frames) for operand in operands]
+    own = _memory(var, frames)
+    beside = [i for i, memory in enumerate(memories) if memory == own]
     function = builder.get()[call.args[0]].with_attr(FRAMES, json.dumps(boxes))
+    function = function.with_attr(WITH_RESULT, json.dumps(beside))
     callee = builder.add_func(function, f"{call.args[0].name_hint}_framed")
     return tvm.ir.Call(call.op, [callee, *call.args[1:]], call.attrs, call.ty_args)
 
@@ -96,6 +101,12 @@ def _box(
     if frame is None or pointer_offset(frame, operand, alignment) is not None:
         return None
     return [frame.shape, frame.begin]
+
+
+def _memory(operand: relax.Expr, frames: dict[str, Frame]) -> str:
+    """Return the name of the memory in which an operand lies."""
+    name = getattr(operand, "name", "")
+    return frames[name].memory if name in frames else name
 
 
 def pointer_offset(frame: Frame, tensor: relax.Expr, alignment: int) -> int | None:

@@ -253,6 +253,7 @@ class _Planner:
                 layers=self._graph.layers.get(line.var, ()),
                 backend=kernel.backend,
                 ndrange=kernel.ndrange,
+                images=kernel.images,
                 reason=kernel.reason,
             )
             steps.append(step)

@@ -1,7 +1,9 @@
 """Kernels whose operands are boxes inside larger tensors in memory.
 
 A function says so in its attribute `FRAMES`: JSON, for each parameter null or [shape of the larger
-tensor, index of the box's first element]. It is scheduled as if the boxes stood alone.
+tensor, index of the box's first element]. It is scheduled as if the boxes stood alone. In
+`WITH_RESULT`, as JSON too, are the positions of the operands that lie in the same frame as the
+result, beside it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import tvm_ffi
 from tvm import tirx
 
 FRAMES = "edgeconv.frames"
+WITH_RESULT = "edgeconv.with_result"
 
 
 def lay_in_frames(module: tvm.IRModule) -> tvm.IRModule:

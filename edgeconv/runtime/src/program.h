@@ -18,6 +18,12 @@ typedef struct ec_buffer {
 typedef enum ec_backend { EC_BACKEND_CPU, EC_BACKEND_OPENCL } ec_backend;
 
 /*
+ * How an OpenCL kernel takes an operand: as a pointer; or as an image of texels of four floats or
+ * halves, which the next argument follows, an int, the operand's first texel.
+ */
+typedef enum ec_binding { EC_POINTER, EC_FLOAT_IMAGE, EC_HALF_IMAGE } ec_binding;
+
+/*
  * One kernel call. On the CPU, `call` picks the kernel's arguments out of the table of all buffers.
  * The arguments of an OpenCL kernel are its inputs and then its outputs.
  */
@@ -32,6 +38,7 @@ typedef struct ec_step {
     uint32_t input_count;
     uint32_t output_count;
     const uint32_t *operands; /* buffer indices of the inputs, then of the outputs */
+    const ec_binding *bindings; /* OpenCL: of each operand; NULL: all are pointers */
     uint64_t macs;
 } ec_step;
 

@@ -28,7 +28,8 @@ class Access(ABC):
     """The text of a kernel so far, and its tensors.
 
     Attributes:
-        scalar: private arrays that are no arrays of vectors.
+        scalar: names of the tensors of which more than whole vectors is accessed: private arrays
+            that are no arrays of vectors, and parameters that are no images.
         lines: the kernel's body.
         names: what TIR's variables are called.
         taken: all names.
@@ -55,7 +56,7 @@ class Access(ABC):
     def _name(self, hint: str) -> str:
         stem = re.sub(r"\W", "_", hint)
         name, number = stem, 0
-        while name in self.taken or re.fullmatch(r"p\d+", name):
+        while name in self.taken or re.fullmatch(r"p\d+(_base)?", name):
             number += 1
             name = f"{stem}_{number}"
         self.taken.add(name)
@@ -108,7 +109,7 @@ class Access(ABC):
         if memory.lanes == 1:
             return f"{memory.name}[{self._index(index)}]"
         place = self.analyzer.simplify(index)
-        if not isinstance(place, tirx.IntImm):
+        if memory.image or not isinstance(place, tirx.IntImm):
             self.scalar.add(memory.name)
             return memory.name
         vector, lane = divmod(place.value, memory.lanes)
@@ -121,19 +122,25 @@ class Access(ABC):
         if memory.lanes > 1:
             if count != memory.lanes or not self._is_aligned(base, count):
                 self.scalar.add(memory.name)
-            return f"{memory.name}[{self._index(self._divided(base, count))}]"
+            place = self._index(self._divided(base, count))
+            return self._texel(memory, place) if memory.image else f"{memory.name}[{place}]"
         if not memory.space or memory.dtype == HALF or not self._is_aligned(base, count):
             return None
         constant = "" if memory.name in self.written else "const "
         kind = f"{memory.space} {constant}{STORED[memory.dtype]}{count} *"
         return f"*({kind})({self._address(memory, base)})"
 
+    def _texel(self, memory: Memory, place: str) -> str:
+        if memory.name in self.written:
+            self.scalar.add(memory.name)
+        return f"read_imagef({memory.name}, {memory.name}_base + {place})"
+
     def _divided(self, index: Any, by: int) -> Any:
         return self.analyzer.simplify(tirx.floordiv(index, by))
 
     def _read(self, memory: Memory, index: Any) -> str:
         """Return the value of one element."""
-        if memory.dtype == HALF:
+        if memory.dtype == HALF and not memory.image:
             return f"vload_half({self._index(index)}, {memory.name})"
         text = self._element(memory, index)
         return f"({text} != 0)" if memory.dtype == "bool" else text
@@ -149,7 +156,7 @@ class Access(ABC):
 
     def _write(self, memory: Memory, index: Any, value: str) -> None:
         """Write one element."""
-        if memory.dtype == HALF:
+        if memory.dtype == HALF and not memory.image:
             self._line(f"vstore_half({value}, {self._index(index)}, {memory.name});")
             return
         value = f"(uchar)({value})" if memory.dtype == "bool" else value

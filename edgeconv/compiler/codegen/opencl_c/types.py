@@ -23,6 +23,7 @@ STORED = {
 # Stored as such in global memory only, and calculated with as floats: OpenCL C has arithmetic of
 # halves as an extension.
 HALF = "float16"
+TEXEL = 4  # elements of a texel of an image
 LANES = "0123456789abcdef"  # how an element of a vector is named
 
 
@@ -38,7 +39,8 @@ class Memory:
     dtype: str
     space: str  # "__global", "__local" or "" for private
     elements: int
-    lanes: int = 1  # of the type that a private array is declared with
+    lanes: int = 1  # of the vectors that it consists of: private arrays and images
+    image: bool = False
 
 
 @dataclass

@@ -20,6 +20,7 @@ class GpuMachine:
         registers: 32-bit registers that a work-item may use.
         compute_units: shader cores.
         macs_per_byte: multiply-accumulates in the time in which memory delivers a byte.
+        image_texels: most texels of an image that kernels read an operand through; 0 for none.
         cpu: the core that computes what the GPU cannot.
     """
 
@@ -29,6 +30,7 @@ class GpuMachine:
     registers: int
     compute_units: int
     macs_per_byte: int
+    image_texels: int
     cpu: Machine
 
     # Channels of a block, and elements that a work-item reads and writes at once.
@@ -44,6 +46,7 @@ class GpuMachine:
             registers=gpu.registers,
             compute_units=gpu.compute_units,
             macs_per_byte=gpu.macs_per_byte,
+            image_texels=gpu.image_texels,
             cpu=Machine.of(target),
         )
 

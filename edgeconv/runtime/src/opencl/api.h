@@ -32,7 +32,21 @@ typedef struct cl_buffer_region {
     size_t size;
 } cl_buffer_region;
 
-enum { CL_SUCCESS = 0, CL_FALSE = 0, CL_TRUE = 1, CL_MAP_FAILURE = -12 };
+typedef struct cl_image_format {
+    cl_uint image_channel_order;
+    cl_uint image_channel_data_type;
+} cl_image_format;
+
+typedef struct cl_image_desc {
+    cl_uint image_type;
+    size_t image_width, image_height, image_depth;
+    size_t image_array_size, image_row_pitch, image_slice_pitch;
+    cl_uint num_mip_levels, num_samples;
+    cl_mem buffer;
+} cl_image_desc;
+
+enum { CL_SUCCESS = 0, CL_FALSE = 0, CL_TRUE = 1 };
+enum { CL_MAP_FAILURE = -12, CL_INVALID_MEM_OBJECT = -38 };
 
 #define CL_DEVICE_TYPE_GPU (1u << 2)
 #define CL_DEVICE_TYPE_ALL 0xFFFFFFFFu
@@ -49,12 +63,18 @@ enum {
     CL_PLATFORM_NAME = 0x0902,
     CL_DEVICE_TYPE = 0x1000,
     CL_DEVICE_MAX_MEM_ALLOC_SIZE = 0x1010,
+    CL_DEVICE_IMAGE_SUPPORT = 0x1016,
     CL_DEVICE_MEM_BASE_ADDR_ALIGN = 0x1019,
     CL_DEVICE_GLOBAL_MEM_SIZE = 0x101F,
     CL_DEVICE_NAME = 0x102B,
     CL_DRIVER_VERSION = 0x102D,
     CL_DEVICE_VERSION = 0x102F,
     CL_DEVICE_HOST_UNIFIED_MEMORY = 0x1035,
+    CL_DEVICE_IMAGE_MAX_BUFFER_SIZE = 0x1040,
+    CL_RGBA = 0x10B5,
+    CL_HALF_FLOAT = 0x10DD,
+    CL_FLOAT = 0x10DE,
+    CL_MEM_OBJECT_IMAGE1D_BUFFER = 0x10F6,
     CL_PROGRAM_BINARY_SIZES = 0x1165,
     CL_PROGRAM_BINARIES = 0x1166,
     CL_PROGRAM_BUILD_LOG = 0x1183,
@@ -81,6 +101,8 @@ enum {
     F(cl_int, Finish, (cl_command_queue))                                                          \
     F(cl_mem, CreateBuffer, (cl_context, cl_bitfield, size_t, void *, cl_int *))                   \
     F(cl_mem, CreateSubBuffer, (cl_mem, cl_bitfield, cl_enum, const void *, cl_int *))             \
+    F(cl_mem, CreateImage,                                                                         \
+      (cl_context, cl_bitfield, const cl_image_format *, const cl_image_desc *, void *, cl_int *)) \
     F(cl_int, ReleaseMemObject, (cl_mem))                                                          \
     F(cl_int, EnqueueReadBuffer,                                                                   \
       (cl_command_queue, cl_mem, cl_bool, size_t, size_t, void *, cl_uint, const cl_event *,       \

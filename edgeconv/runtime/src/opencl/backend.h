@@ -17,6 +17,7 @@ typedef struct ec_cl_device {
     uint64_t memory;
     uint64_t largest_block;
     uint64_t alignment; /* of sub-buffers, in bytes */
+    uint64_t image_texels; /* of an image of a buffer, at most; 0 without images */
 } ec_cl_device;
 
 /* One allocation: the arena, the weights, an input or an output. */
@@ -26,6 +27,12 @@ typedef struct ec_cl_block {
     void *own;   /* an input or output where host and device share it: its address; else NULL */
     bool mapped; /* at `own` */
 } ec_cl_block;
+
+/* An image of a buffer, and the buffer's first texel in it. */
+typedef struct ec_cl_image {
+    cl_mem memory;
+    cl_int first;
+} ec_cl_image;
 
 /* Where blocks stand in their table; those of the inputs and then of the outputs come last. */
 enum { EC_CL_ARENA, EC_CL_WEIGHTS, EC_CL_TENSORS };
@@ -46,6 +53,7 @@ struct ec_opencl {
     ec_cl_block *blocks;
     uint32_t block_count;
     cl_mem *buffers; /* a sub-buffer for each of the program's buffers; NULL where no kernel's */
+    ec_cl_image *images; /* of the program's buffers that kernels read so; else all NULL */
     uint32_t buffer_count;
     cl_kernel *kernels; /* one for each step, with its arguments; NULL for a step of the CPU */
     cl_event *events;   /* of the present run, one for each step; likewise */
@@ -71,9 +79,18 @@ ec_status ec_cl_build(ec_opencl *opencl, const ec_program *program, const char *
 ec_status ec_cl_reserve(ec_opencl *opencl, ec_model *model, char *error);
 void ec_cl_release_memory(ec_opencl *opencl);
 
+/* Makes the images of buffers, which have to be there. */
+ec_status ec_cl_create_images(ec_opencl *opencl, const ec_program *program, char *error);
+void ec_cl_release_images(ec_opencl *opencl);
+
 static inline uint32_t ec_operand_count(const ec_step *step)
 {
     return step->input_count + step->output_count;
+}
+
+static inline ec_binding ec_binding_of(const ec_step *step, uint32_t operand)
+{
+    return step->bindings ? step->bindings[operand] : EC_POINTER;
 }
 
 /* The block that a buffer lies in. */

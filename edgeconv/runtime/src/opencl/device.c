@@ -140,6 +140,19 @@ static bool shares_memory(ec_cl *cl, cl_device_id id)
            && shares;
 }
 
+/* Images are optional. */
+static cl_int read_image_limit(ec_cl *cl, ec_cl_device *device)
+{
+    uint64_t support;
+    device->image_texels = 0;
+    cl_int code =
+        device_number(cl, device->id, CL_DEVICE_IMAGE_SUPPORT, sizeof(cl_bool), &support);
+    if (code == CL_SUCCESS && support)
+        code = device_number(cl, device->id, CL_DEVICE_IMAGE_MAX_BUFFER_SIZE, sizeof(size_t),
+                             &device->image_texels);
+    return code;
+}
+
 static cl_int read_limits(ec_cl *cl, ec_cl_device *device)
 {
     cl_device_id id = device->id;
@@ -152,7 +165,7 @@ static cl_int read_limits(ec_cl *cl, ec_cl_device *device)
     if (code == CL_SUCCESS)
         code = device_number(cl, id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof(cl_uint), &bits);
     device->alignment = bits < 8 ? 1 : bits / 8;
-    return code;
+    return code == CL_SUCCESS ? read_image_limit(cl, device) : code;
 }
 
 ec_status ec_cl_find_device(ec_cl *cl, ec_cl_device *device, char *error)

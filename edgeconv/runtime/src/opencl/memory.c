@@ -152,12 +152,15 @@ ec_status ec_cl_reserve(ec_opencl *opencl, ec_model *model, char *error)
     opencl->blocks = calloc(opencl->block_count, sizeof *opencl->blocks);
     opencl->buffer_count = program->buffer_count;
     opencl->buffers = calloc(program->buffer_count + (size_t)1, sizeof *opencl->buffers);
+    opencl->images = calloc(program->buffer_count + (size_t)1, sizeof *opencl->images);
     opencl->views = calloc(program->buffer_count + (size_t)1, sizeof *opencl->views);
-    if (!opencl->blocks || !opencl->buffers || !opencl->views)
+    if (!opencl->blocks || !opencl->buffers || !opencl->images || !opencl->views)
         return ec_fail(error, EC_ERROR_MEMORY, "no memory for the tables of the device's memory");
     ec_status status = create_blocks(opencl, model, error);
     if (status == EC_OK)
         status = create_buffers(opencl, program, error);
+    if (status == EC_OK)
+        status = ec_cl_create_images(opencl, program, error);
     if (status == EC_OK && opencl->device.unified)
         status = share_tensors(opencl, model, error);
     return status;
@@ -165,6 +168,7 @@ ec_status ec_cl_reserve(ec_opencl *opencl, ec_model *model, char *error)
 
 void ec_cl_release_memory(ec_opencl *opencl)
 {
+    ec_cl_release_images(opencl);
     for (uint32_t i = 0; opencl->buffers && i < opencl->buffer_count; ++i)
         if (opencl->buffers[i])
             opencl->cl.ReleaseMemObject(opencl->buffers[i]);

@@ -36,15 +36,30 @@ static ec_status check_work_group(ec_opencl *opencl, const ec_program *program, 
     return EC_OK;
 }
 
+static cl_int set_arguments(ec_opencl *opencl, const ec_step *step, cl_kernel kernel)
+{
+    cl_uint argument = 0;
+    cl_int code = CL_SUCCESS;
+    for (uint32_t i = 0; code == CL_SUCCESS && i < ec_operand_count(step); ++i) {
+        bool is_image = ec_binding_of(step, i) != EC_POINTER;
+        const ec_cl_image *image = &opencl->images[step->operands[i]];
+        code = opencl->cl.SetKernelArg(kernel, argument++, sizeof(cl_mem),
+                                       is_image ? &image->memory
+                                                : &opencl->buffers[step->operands[i]]);
+        if (code == CL_SUCCESS && is_image)
+            code = opencl->cl.SetKernelArg(kernel, argument++, sizeof image->first, &image->first);
+    }
+    return code;
+}
+
 static ec_status prepare_step(ec_opencl *opencl, const ec_program *program, uint32_t index,
                               char *error)
 {
     const ec_step *step = &program->steps[index];
     cl_int code;
     opencl->kernels[index] = opencl->cl.CreateKernel(opencl->program, step->kernel, &code);
-    for (uint32_t i = 0; code == CL_SUCCESS && i < ec_operand_count(step); ++i)
-        code = opencl->cl.SetKernelArg(opencl->kernels[index], i, sizeof(cl_mem),
-                                       &opencl->buffers[step->operands[i]]);
+    if (code == CL_SUCCESS)
+        code = set_arguments(opencl, step, opencl->kernels[index]);
     return code == CL_SUCCESS ? check_work_group(opencl, program, index, error)
                               : step_failed(program, index, code, error);
 }
