@@ -34,6 +34,7 @@ class Cpu:
         l1d_kib: first-level data cache of one core, KiB.
         l2_kib: second-level cache that one core can use, KiB.
         memory_mib: the board's memory, MiB; 0 where unknown.
+        l2_shared: whether the cores have the second-level cache in common.
     """
 
     cores: int
@@ -44,6 +45,7 @@ class Cpu:
     l1d_kib: int
     l2_kib: int
     memory_mib: int = 0
+    l2_shared: bool = False
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class Machine:
             inputs are loaded as vectors; otherwise they are broadcast from memory (x86).
         l1_bytes: first-level data cache.
         l2_bytes: second-level cache.
+        l2_shared: whether the cores have it in common.
     """
 
     lanes: int
@@ -45,6 +46,7 @@ class Machine:
     lane_fma: bool
     l1_bytes: int
     l2_bytes: int
+    l2_shared: bool = False
 
     @staticmethod
     def of(target: Target) -> Machine:
@@ -55,6 +57,7 @@ class Machine:
             lane_fma=not target.llvm.triple.startswith("x86"),
             l1_bytes=target.cpu.l1d_kib * 1024,
             l2_bytes=target.cpu.l2_kib * 1024,
+            l2_shared=target.cpu.l2_shared,
         )
 
     @property

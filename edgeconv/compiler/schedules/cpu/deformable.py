@@ -1,7 +1,7 @@
 """Deformable convolution: sample a band of pixels into panels, and multiply those by the weights.
 
-A band's panels stay in the second-level cache; both the sampling and the product of a band run in
-parallel, so that weights pass by once per band, however many threads there are.
+A band's panels stay in the second-level cache. Threads take a band each where there are several;
+otherwise both the sampling and the product of a band run in parallel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgeconv.compiler.schedules.common import (
 )
 from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
 from edgeconv.compiler.schedules.cpu.blocking import band_count
-from edgeconv.compiler.schedules.cpu.common import parallelise
+from edgeconv.compiler.schedules.cpu.common import parallelise, shares_parts
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine
 
 ANCHOR = "deformable"
@@ -42,7 +42,12 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     band, step, column = sch.split(pixel, [bands, None, columns])
     inner = [column, inner_block, lane]
     sch.reorder(batch, band, panels, step, tap, channel, *inner)
-    tile_loop = parallelise(sch, [panels, step], work)
+    by_band = shares_parts(extent(sch, batch) * bands, machine)
+    if by_band:
+        band = parallelise(sch, [batch, band], work)
+        tile_loop = sch.fuse(panels, step)
+    else:
+        tile_loop = parallelise(sch, [panels, step], work)
     sch.reverse_compute_at(store, tile_loop, preserve_unit_loops=True)
     vectorize_unroll(sch, sch.get_loops(store)[-3:])
     accumulate(sch, product, taps=[tap], channel=channel, tile=inner, machine=machine)
@@ -51,7 +56,8 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     _, _, *loops, lane = sch.get_loops(panel)
     tile, tap, block, column = loops[-4:]
     sch.reorder(tile, tap, column, block, lane)
-    parallelise(sch, [*loops[:-4], tile, tap], sampled)
+    if not by_band:
+        parallelise(sch, [*loops[:-4], tile, tap], sampled)
     _vectorise(sch, lane, machine)
     place_at(sch, band, machine)
 

@@ -17,12 +17,10 @@ from edgeconv.compiler.schedules.common import (
     vectorize_unroll,
 )
 from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
+from edgeconv.compiler.schedules.cpu.common import shares_parts
 from edgeconv.compiler.schedules.machine import Machine
 
 ANCHOR = "winograd"
-# With fewer chunks threads would stand idle. With more it does not pay to share each: transformed
-# input would go from one core's cache to the other's, which costs more than shares that differ.
-MIN_PARALLEL_CHUNKS = 4
 
 
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
@@ -31,7 +29,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         sch.compute_inline(sch.get_sblock(name))
     tiling = Tiling(*(int(n) for n in sch.get(sch.get_sblock("image")).annotations["tiling"]))
     chunk, panel = _outputs(sch, tiling)
-    by_chunk = extent(sch, chunk) >= MIN_PARALLEL_CHUNKS
+    by_chunk = shares_parts(extent(sch, chunk), machine)
     sch.parallel(chunk if by_chunk else panel)
     _products(sch, panel, tiling.columns, machine)
     step = _transformed_input(sch, chunk)
