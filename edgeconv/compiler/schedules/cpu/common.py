@@ -12,7 +12,7 @@ from edgeconv.compiler.schedules.machine import Machine
 # Below this many innermost iterations a parallel launch costs more than it saves.
 MIN_PARALLEL_WORK = 32768
 # With fewer parts, whole ones would leave threads idle.
-MIN_PARTS = 4
+MIN_PARTS = 2
 MIN_PARTS_SHARED_L2 = 8
 
 
