@@ -90,6 +90,7 @@ class Gpu:
         registers: 32-bit registers that a work-item may use while at least half of the work-items
             that a compute unit can hold are still resident.
         compute_units: shader cores.
+        fma_lanes_per_cycle: fp32 multiply-adds that a core starts in a cycle.
         macs_per_byte: fp32 multiply-adds that it does at its peak in the time in which memory
             delivers a byte at its own.
         image_texels: most texels (of four elements) of an image that kernels read a buffer through
@@ -104,6 +105,7 @@ class Gpu:
     local_kib: int
     registers: int
     compute_units: int
+    fma_lanes_per_cycle: int
     macs_per_byte: int
     image_texels: int
     half_arithmetic: bool
@@ -167,6 +169,7 @@ _RANGES = {  # smallest and largest sensible value of each number
     "gpu.local_kib": (0, 1024),
     "gpu.registers": (16, 256),
     "gpu.compute_units": (1, 1024),
+    "gpu.fma_lanes_per_cycle": (1, 1024),
     "gpu.macs_per_byte": (1, 1024),
     "gpu.image_texels": (0, 2**31 - 1),
 }

@@ -48,6 +48,7 @@ wave = 16
 local_kib = 0
 registers = 64
 compute_units = 2
+fma_lanes_per_cycle = 32
 macs_per_byte = 8
 image_texels = 0
 half_arithmetic = true

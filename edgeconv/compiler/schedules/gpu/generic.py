@@ -31,8 +31,6 @@ from edgeconv.compiler.schedules.machine import largest_divisor
 
 # Shorter sums are taken in one go.
 LONG_SUM = 64
-# So many work-items keep a compute unit busy.
-BUSY = 256
 
 
 def schedule(sch: s_tir.Schedule, machine: GpuMachine) -> None:
@@ -62,7 +60,7 @@ def bind_elements(sch: s_tir.Schedule, block: object, machine: GpuMachine) -> ob
 def _reduce(sch: s_tir.Schedule, name: str, machine: GpuMachine) -> None:
     total = sch.get_sblock(name)
     spatial, reduction = loops_of(sch, total)
-    few = items_of(sch, spatial) < BUSY * machine.compute_units
+    few = items_of(sch, spatial) < machine.busy
     if few and is_sum(sch, total) and items_of(sch, reduction) >= LONG_SUM:
         _by_group(sch, name, machine)
         return

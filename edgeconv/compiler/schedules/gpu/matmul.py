@@ -23,7 +23,6 @@ from edgeconv.compiler.schedules.gpu.common import (
 )
 from edgeconv.compiler.schedules.gpu.generic import serial_reduction
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine
-from edgeconv.compiler.schedules.gpu.tiles import BUSY
 from edgeconv.compiler.schedules.machine import largest_divisor
 
 ANCHOR = "product"
@@ -39,7 +38,7 @@ def schedule(sch: s_tir.Schedule, machine: GpuMachine) -> None:
     spatial, (k,) = loops_of(sch, product)
     items = items_of(sch, spatial) // (machine.lanes if extent(sch, spatial[-1]) % 4 == 0 else 1)
     shares = largest_divisor(extent(sch, k), MAX_SHARES)
-    if items < BUSY * machine.compute_units and extent(sch, k) >= LONG_SUM and shares > 1:
+    if items < machine.busy and extent(sch, k) >= LONG_SUM and shares > 1:
         _shared(sch, shares, machine)
     else:
         _tiled(sch, machine)

@@ -12,7 +12,6 @@ from edgeconv.compiler.schedules.common import block_names, extent, inline_stage
 from edgeconv.compiler.schedules.gpu import generic
 from edgeconv.compiler.schedules.gpu.common import bind_row, most_items
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine
-from edgeconv.compiler.schedules.gpu.tiles import BUSY
 from edgeconv.compiler.schedules.machine import largest_divisor
 
 # Last stages: `compute.softmax.softmax_stages`, `compute.normalise.standardised`.
@@ -34,7 +33,7 @@ def schedule(sch: s_tir.Schedule, machine: GpuMachine) -> None:
     rows = extent(sch, sch.fuse(row, *columns)) if columns else extent(sch, row)
     length = extent(sch, element)
     items = largest_divisor(length, min(most_items(machine), length // MIN_ITEMS or 1))
-    few = rows < BUSY * machine.compute_units
+    few = rows < machine.busy
     if few and length >= LONG_ROW and items >= MIN_ITEMS:
         _by_group(sch, stages, store, items)
         return

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine
 from edgeconv.compiler.schedules.machine import round_up
 
-# So many work-items keep a compute unit busy.
-BUSY = 256
 # A load, in multiply-accumulates of vectors.
 LOAD_COST = 1.0
 MAX_COLUMNS = 8
@@ -83,7 +81,7 @@ def slots(tile: Tile, width: int, others: int, machine: GpuMachine, *, inputs: f
     loads = inputs + tile.blocks * machine.lanes
     items = across * others / tile.blocks
     # A GPU that is half empty takes half as long for the half of the work.
-    filled = min(1.0, items / (BUSY * machine.compute_units))
+    filled = min(1.0, items / machine.busy)
     useful = width / (across * tile.columns)
     return (1 + LOAD_COST * loads / work) / (useful * max(filled, 1e-9))
 

@@ -16,7 +16,6 @@ from edgeconv.compiler.schedules.gpu import generic
 from edgeconv.compiler.schedules.gpu.accumulate import inline_padding, load_row, row_reach
 from edgeconv.compiler.schedules.gpu.common import bind_row
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine
-from edgeconv.compiler.schedules.gpu.tiles import BUSY
 
 ANCHOR = "window"
 COLUMNS = (4, 3, 2)
@@ -56,7 +55,7 @@ def _columns(shape: list[int], first: int, further: int, machine: GpuMachine) ->
     """Return how many columns a work-item takes: a divisor, so that none is computed in vain."""
     width, items = shape[-2], prod(shape[:-1])
     for columns in COLUMNS:
-        busy = items // columns >= BUSY * machine.compute_units
+        busy = items // columns >= machine.busy
         if width % columns == 0 and busy and first + (columns - 1) * further <= MAX_ROW:
             return columns
     return 1
