@@ -71,6 +71,7 @@ def compile(
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     golden_inputs: GoldenInputs | None = None,
     precision: str = "fp32",
+    half_arithmetic: bool = False,
     threads: int = 1,
     emit: str = "bundle",
     dump: str | Path | None = None,
@@ -89,6 +90,8 @@ def compile(
             label; seeded without.
         precision: how tensors between kernels, and weights, are stored on a GPU: "fp32", "fp16", or
             "mixed", in which what half precision cannot hold well stays in single.
+        half_arithmetic: whether convolutions and products of what is stored in half precision also
+            calculate in it, which takes `cl_khr_fp16`; else all arithmetic is in single.
         threads: number of threads that the artifact runs with unless told otherwise.
         emit: "bundle", "lib", "static" or "exe".
         dump: folder for every stage's result.
@@ -111,6 +114,8 @@ def compile(
             f"precision {precision}: target {board.name!r} is a CPU, which computes in fp32 only; "
             "half precision is for GPUs (`edgeconv targets`)."
         )
+    if half_arithmetic:
+        _check_half_arithmetic(board, storage)
     report = progress or (lambda stage, done, total: None)
     report("export", 0, 1)
     exported = export(
@@ -129,11 +134,28 @@ def compile(
         exported,
         board,
         precision=storage,
+        half_arithmetic=half_arithmetic,
         threads=threads,
         emit=_choice(emit, "emit", Emit),
         dump=None if dump is None else Path(dump),
         progress=progress,
     )
+
+
+def _check_half_arithmetic(board: Target, storage: Precision) -> None:
+    if board.gpu is None:
+        raise UsageError(
+            f"half arithmetic: target {board.name!r} is a CPU, which computes in fp32 only."
+        )
+    if not board.gpu.half_arithmetic:
+        raise UsageError(
+            f"half arithmetic: the driver of target {board.name!r} is not known to have "
+            "cl_khr_fp16; where it has, say so in a target file of your own (gpu.half_arithmetic)."
+        )
+    if storage is Precision.FP32:
+        raise UsageError(
+            "half arithmetic is for what is stored in half precision: precision fp16 or mixed."
+        )
 
 
 def _choice(name: str, what: str, kinds: Any) -> Any:

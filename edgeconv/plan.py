@@ -7,7 +7,8 @@ a run walks one table. Nothing here needs torch or TVM; `plan.json` in an artifa
 from __future__ import annotations
 
 import enum
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 # Buffers in arena and weights start at multiples of as many bytes; on a GPU they are sub-buffers,
@@ -104,6 +105,8 @@ class Step:
         ndrange: the work-items of an OpenCL kernel; None on the CPU.
         images: positions of the inputs that an OpenCL kernel reads as images, in texels of four
             elements of their type, float16 or float32. No output lies in their bytes.
+        half_run: products that are summed in half precision before their sum is added to another in
+            single; 0 where all arithmetic is in single.
         reason: why a step of a GPU's network is computed by the CPU; empty elsewhere.
     """
 
@@ -117,6 +120,7 @@ class Step:
     backend: Backend = Backend.CPU
     ndrange: NDRange | None = None
     images: tuple[int, ...] = ()
+    half_run: int = 0
     reason: str = ""
 
 
@@ -157,6 +161,18 @@ class Plan:
     def refused(self) -> dict[str, str]:
         """Why the CPU computes a step of a GPU's network, by the step's name."""
         return {step.name: step.reason for step in self.steps if step.reason}
+
+    @property
+    def half_runs(self) -> dict[str, int]:
+        """`Step.half_run` by ONNX node, of the steps that calculate in half precision."""
+        return {
+            layer: step.half_run for step in self.steps if step.half_run for layer in step.layers
+        }
+
+    def with_tolerances(self, tolerances: Mapping[str, float]) -> Plan:
+        """Return the plan with the tolerance of every output, by name."""
+        outputs = (replace(output, tolerance=tolerances[output.name]) for output in self.outputs)
+        return replace(self, outputs=tuple(outputs))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts and lists, as stored in `plan.json`."""

@@ -76,7 +76,8 @@ class Accuracy:
 class StepResult:
     """One output of one step, which holds the ONNX value `value`, against ONNX Runtime's.
 
-    `overflow` says that half precision has made an infinity of a finite number.
+    `overflow` says that half precision has made an infinity of a finite number; where the step
+    calculates in it (`half_arithmetic`), that may have been a part of a sum.
     """
 
     step: str
@@ -85,6 +86,7 @@ class StepResult:
     metrics: Metrics
     tolerance: float
     overflow: bool = False
+    half_arithmetic: bool = False
 
     @property
     def passed(self) -> bool:
@@ -100,6 +102,7 @@ class StepResult:
             **self.metrics.to_json(),
             "tolerance": self.tolerance,
             "overflow": self.overflow,
+            "half_arithmetic": self.half_arithmetic,
             "passed": self.passed,
         }
 
@@ -189,9 +192,11 @@ class VerifyReport:
                 f"tolerance {first.tolerance:.3g}"
             )
             if first.overflow:
+                what = "or a part of its sums, " if first.half_arithmetic else ""
+                other = ", or without --half-arithmetic" if first.half_arithmetic else ""
                 yield (
-                    f"{first.value!r} is beyond 65504, the largest number of half precision: "
-                    "compile with --precision mixed, or fp32"
+                    f"{first.value!r} {what}is beyond 65504, the largest number of half precision: "
+                    f"compile with --precision mixed, or fp32{other}"
                 )
         elif self.steps is None:
             yield "`edgeconv verify --per-layer` finds the first layer to diverge"
@@ -378,7 +383,7 @@ def _step_results(
         for j, index in enumerate(step.outputs)
     }
     precision = session.artifact.manifest.precision
-    tolerances = value_tolerances(model, [inputs], precision=precision)
+    tolerances = value_tolerances(model, [inputs], precision=precision, half_runs=plan.half_runs)
     names = {value for value in values.values() if value is not None and value in tolerances}
     wanted = reference_values(model, inputs, sorted(names))
     results, skipped = [], []
@@ -390,10 +395,12 @@ def _step_results(
         got = unpack_layout(array, plan.buffers[step.outputs[j]])
         want = wanted[value]
         metrics = compare(got.astype(want.dtype), want)
-        overflow = got.dtype == np.float16 and bool((np.isinf(got) & np.isfinite(want)).any())
-        results.append(
-            StepResult(step.name, step.layers, value, metrics, tolerances[value], overflow)
-        )
+        in_half = step.half_run > 0
+        # Infinities of either sign sum to no number.
+        lost = bool((~np.isfinite(got) & np.isfinite(want)).any())
+        overflow = lost and (in_half or got.dtype == np.float16)
+        limit = tolerances[value]
+        results.append(StepResult(step.name, step.layers, value, metrics, limit, overflow, in_half))
     return tuple(results), tuple(skipped)
 
 

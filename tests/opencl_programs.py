@@ -85,7 +85,14 @@ def linked(
     )
 
 
-def write_program(path: Path, plan: Plan, *, model: str = "net", source: str = SOURCE) -> Path:
+def write_program(
+    path: Path,
+    plan: Plan,
+    *,
+    model: str = "net",
+    source: str = SOURCE,
+    half_arithmetic: bool = False,
+) -> Path:
     """Write a plan's generated C source."""
     text = program_source(
         plan,
@@ -94,6 +101,7 @@ def write_program(path: Path, plan: Plan, *, model: str = "net", source: str = S
         weights_sha256=WEIGHTS_SHA256,
         golden_cases=2,
         opencl_sources=[source],
+        half_arithmetic=half_arithmetic,
     )
     path.write_text(text)
     return path

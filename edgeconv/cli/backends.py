@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgeconv.cli import console
 
 if TYPE_CHECKING:
+    from edgeconv.artifact import Artifact
     from edgeconv.plan import Step
 
 
@@ -28,7 +29,15 @@ def place_text(step: Step) -> str:
     )
     numbers = ", ".join(map(str, step.images))
     textures = f", textures: inputs {numbers}" if numbers else ""
-    return f"GPU, {whole} by {local}{textures}"
+    half = f", half precision for {step.half_run} terms" if step.half_run else ""
+    return f"GPU, {whole} by {local}{textures}{half}"
+
+
+def precision_text(artifact: Artifact) -> str:
+    """Return how tensors are stored, and how many steps calculate in half precision."""
+    steps = sum(step.half_run > 0 for step in artifact.plan.steps)
+    half = f", half arithmetic in {steps} steps" if steps else ""
+    return f"{artifact.manifest.precision.value}{half}"
 
 
 def show_refused(refused: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeconv.cli import console
-from edgeconv.cli.backends import count_text, show_refused
+from edgeconv.cli.backends import count_text, precision_text, show_refused
 from edgeconv.cli.memory import artifact_shortage
 from edgeconv.cli.options import (
     AllowPickle,
@@ -63,6 +63,14 @@ def compile_model(
             "precision, but for values that it cannot hold well."
         ),
     ] = Precision.FP32,
+    half_arithmetic: Annotated[
+        bool,
+        typer.Option(
+            "--half-arithmetic",
+            help="With fp16 or mixed: convolutions and products also calculate in half precision, "
+            "a few terms at a time; for GPUs with cl_khr_fp16.",
+        ),
+    ] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a run, unless told then.")] = 1,
     emit: Annotated[
         Emit,
@@ -107,6 +115,7 @@ def compile_model(
             target=target,
             input_shapes=shapes,
             precision=precision.value,
+            half_arithmetic=half_arithmetic,
             threads=threads,
             emit=emit.value,
             dump=dump,
@@ -174,7 +183,7 @@ def _show(artifact: Artifact, path: Path, folder: Path | None, seconds: float) -
     listing.add_row("artifact", f"{path}, {console.bytes_text(size)}")
     if folder is not None:
         listing.add_row("unpacked", str(folder))
-    listing.add_row("precision", manifest.precision.value)
+    listing.add_row("precision", precision_text(artifact))
     listing.add_row("weights", console.bytes_text(memory.weights_bytes))
     listing.add_row(
         "arena",
@@ -196,6 +205,7 @@ def _summary(
         "model": manifest.model,
         "target": manifest.target.name,
         "precision": manifest.precision,
+        "half_arithmetic": bool(artifact.plan.half_runs),
         "file": path,
         "bytes": None if path is None else path.stat().st_size,
         "memory": manifest.memory,

@@ -27,6 +27,7 @@ from edgeconv.compiler.passes import (
     fold_scale_shift,
     fuse,
     half_storage,
+    half_sums,
     legalize,
     merge_small,
     own_outputs,
@@ -36,7 +37,7 @@ from edgeconv.compiler.passes import (
 from edgeconv.compiler.planner import kernel_functions, plan_graph
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine, machine_of
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES
-from edgeconv.exporter import Exported, beyond_half
+from edgeconv.exporter import Exported, beyond_half, products
 from edgeconv.inspection import inspect_model, totals
 from edgeconv.plan import Plan
 from edgeconv.precision import Precision
@@ -47,10 +48,20 @@ TOOLS = ("apache-tvm", "apache-tvm-ffi", "onnx", "onnxruntime", "onnxscript", "t
 
 
 def passes(
-    target: Target, precision: Precision = Precision.FP32, kept: frozenset[str] = frozenset()
+    target: Target,
+    precision: Precision = Precision.FP32,
+    kept: frozenset[str] = frozenset(),
+    in_half: frozenset[str] = frozenset(),
 ) -> list[Callable[[Graph], Graph]]:
-    """Return the graph passes, in order; `kept` are values that `precision` does not apply to."""
-    machine = machine_of(target)
+    """Return the graph passes, in order.
+
+    Args:
+        target: for which board.
+        precision: in which tensors between kernels, and weights, are stored.
+        kept: values that `precision` does not apply to.
+        in_half: nodes whose products may be summed in half precision.
+    """
+    machine = machine_of(target, half_arithmetic=bool(in_half))
     stored_bytes = FLOAT_BYTES if precision is Precision.FP32 else FLOAT_BYTES // 2
 
     def blocked(graph: Graph) -> Graph:
@@ -61,6 +72,9 @@ def passes(
 
     def half(graph: Graph) -> Graph:
         return half_storage(graph, kept)
+
+    def summed(graph: Graph) -> Graph:
+        return half_sums(graph, in_half)
 
     def merged(graph: Graph) -> Graph:
         assert isinstance(machine, GpuMachine)
@@ -73,7 +87,7 @@ def passes(
     stored = [half] if precision is not Precision.FP32 else []
     if not isinstance(machine, GpuMachine):
         return [*first, shared]
-    return [*first, split_kernels, *stored, merged, shared]
+    return [*first, split_kernels, *stored, merged, summed, shared]
 
 
 def compile_exported(
@@ -81,6 +95,7 @@ def compile_exported(
     target: Target,
     *,
     precision: Precision = Precision.FP32,
+    half_arithmetic: bool = False,
     threads: int = 1,
     emit: Emit = Emit.BUNDLE,
     dump: Path | None = None,
@@ -92,6 +107,7 @@ def compile_exported(
         exported: a checked model with golden cases.
         target: for which board.
         precision: in which tensors between kernels, and weights, are stored; CPUs have fp32 only.
+        half_arithmetic: whether products of what is stored in half precision are summed in it.
         threads: number of threads that the artifact runs with unless told otherwise.
         emit: what to link.
         dump: folder for every stage's result; None for none.
@@ -110,7 +126,8 @@ def compile_exported(
     dumped.relax("import", graph.module)
     report("import", 1, 1)
 
-    steps = passes(target, precision, _kept(exported, precision))
+    in_half = products(exported.model) if half_arithmetic else frozenset()
+    steps = passes(target, precision, _kept(exported, precision), in_half)
     for number, rewrite in enumerate(steps):
         report("passes", number, len(steps))
         graph = rewrite(graph)
@@ -126,14 +143,13 @@ def compile_exported(
     dumped.kernels(kernels)
 
     report("link", 0, 1)
-    planned = plan_graph(
-        graph, kernels, exported.model, exported.tolerances_in(precision), target.alignment
-    )
-    dumped.plan(planned.plan)
+    planned = plan_graph(graph, kernels, exported.model, target.alignment)
+    plan = planned.plan.with_tolerances(exported.tolerances_in(precision, planned.plan.half_runs))
+    dumped.plan(plan)
     weights = weights_entry(planned.weights)
     made = sorted({k.symbol: k for k in kernels.values()}.values(), key=lambda k: k.symbol)
     linked = link(
-        planned.plan,
+        plan,
         model=exported.name,
         target=target,
         kernels={kernel.symbol: kernel.object_file for kernel in made if kernel.object_file},
@@ -141,12 +157,13 @@ def compile_exported(
         golden_cases=len(exported.golden),
         emit=emit,
         opencl_sources=[kernel.source for kernel in made if kernel.source],
+        half_arithmetic=bool(plan.half_runs),
     )
     report("link", 1, 1)
     return _assemble(
         exported,
         target,
-        planned.plan,
+        plan,
         {**linked, **_twin_entries(target, made), "weights.bin": weights},
         threads=threads,
         emit=emit,

@@ -15,6 +15,26 @@ from edgeconv.compiler.link import Emit, link, runtime_version
 from edgeconv.files import cache_dir, recall, trim_cache, write_atomic
 from edgeconv.target import load_target
 
+# Vectors of halves for drivers that lack them, under the name that clang, of which nearly all are
+# made, has for halves: it rounds after every operation, whatever the processor calculates in.
+_HALF_VECTORS = """\
+#ifndef cl_khr_fp16
+typedef __fp16 half4 __attribute__((ext_vector_type(4)));
+float4 __attribute__((overloadable)) convert_float4(half4 v)
+{
+    return __builtin_convertvector(v, float4);
+}
+half4 __attribute__((overloadable)) convert_half4(float4 v)
+{
+    return __builtin_convertvector(v, half4);
+}
+half4 __attribute__((overloadable)) read_imageh(read_only image1d_buffer_t image, int texel)
+{
+    return convert_half4(read_imagef(image, texel));
+}
+#endif
+"""
+
 
 def twin(artifact: Artifact) -> Artifact:
     """Return the artifact with a runner for this machine.
@@ -45,6 +65,7 @@ def _link(artifact: Artifact) -> bytes:
         kernels = compile_for_cpu(functions, here)
         objects = {kernel.symbol: kernel.object_file for kernel in kernels}
         scratch = max(kernel.scratch_bytes for kernel in kernels)
+    halves = [_HALF_VECTORS] if artifact.plan.half_runs else []
     linked = link(
         replace(artifact.plan, scratch_bytes=scratch),
         model=manifest.model.name,
@@ -53,6 +74,6 @@ def _link(artifact: Artifact) -> bytes:
         weights_sha256=weights_sha256(artifact.entries["weights.bin"]),
         golden_cases=len(manifest.golden),
         emit=Emit.EXE,
-        opencl_sources=[artifact.entries[OPENCL_SOURCES].decode()],
+        opencl_sources=[*halves, artifact.entries[OPENCL_SOURCES].decode()],
     )
     return linked["runner"]

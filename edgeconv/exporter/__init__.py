@@ -5,7 +5,7 @@ from edgeconv.exporter.exporting import export
 from edgeconv.exporter.half_range import beyond_half
 from edgeconv.exporter.reference import open_reference, reference_values, relative_error
 from edgeconv.exporter.store import recall, remember, write_onnx
-from edgeconv.exporter.tolerance import tolerance, value_tolerances
+from edgeconv.exporter.tolerance import products, tolerance, value_tolerances
 
 __all__ = [
     "Exported",
@@ -14,6 +14,7 @@ __all__ = [
     "export",
     "model_bytes",
     "open_reference",
+    "products",
     "recall",
     "reference_values",
     "relative_error",

@@ -9,9 +9,10 @@ layer's result v disturbed as rounding may disturb it:
 
 where r is the layer's rounding, eps * sqrt(accumulation length). The largest change of a value,
 divided by FACTOR, is how far rounding may move it. The root of the sum of squares stands for the
-partial sums of products that cancel. What is decided rather than computed (indices, comparisons,
-rounding to integers) stays as in the undisturbed run. This is Monte Carlo arithmetic: Parker,
-"Monte Carlo Arithmetic", UCLA CSD-970002; Higham, "Accuracy and Stability of Numerical
+partial sums of products that cancel; where those are rounded more coarsely than the rest, it is
+added once more, as much of it as that takes. What is decided rather than computed (indices,
+comparisons, rounding to integers) stays as in the undisturbed run. This is Monte Carlo arithmetic:
+Parker, "Monte Carlo Arithmetic", UCLA CSD-970002; Higham, "Accuracy and Stability of Numerical
 Algorithms", section 26.
 """
 
@@ -21,6 +22,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,9 +55,23 @@ _NORMALISATIONS = frozenset(["GroupNormalization", "InstanceNormalization", "Lay
 _STEPS = frozenset(["Ceil", "Floor", "Round", "Sign"])
 
 
+@dataclass(frozen=True)
+class Rounding:
+    """How far a node's results are rounded.
+
+    Attributes:
+        relative: to the result, or the root of the sum of its squared terms where that is larger.
+        partial: what the rounding of partial sums adds, relative to that root; for a node that sums
+            products.
+    """
+
+    relative: float
+    partial: float = 0.0
+
+
 def disturbances(
     model: onnx.ModelProto,
-    roundings: Mapping[str, float],
+    roundings: Mapping[str, Rounding],
     inputs: Mapping[str, Array],
     names: Sequence[str],
     factor: float = FACTOR,
@@ -64,7 +80,7 @@ def disturbances(
 
     Args:
         model: every shape known.
-        roundings: eps * sqrt(accumulation length) by the name of a node's first output.
+        roundings: by the name of a node's first output.
         inputs: arrays by name.
         names: values to measure, in `MEASURED` types; only finite elements count.
         factor: how many times larger than the rounding the disturbance is.
@@ -106,7 +122,7 @@ def _decided(model: onnx.ModelProto, types: Mapping[str, ValueType]) -> list[str
 
 def _disturbed(
     model: onnx.ModelProto,
-    roundings: Mapping[str, float],
+    roundings: Mapping[str, Rounding],
     types: Mapping[str, ValueType],
     decided: Sequence[str],
     factor: float,
@@ -129,10 +145,10 @@ def _disturbed(
         rounding = roundings[first_output(original)]
         names = [name for name in original.output if name and name not in fixed]
         names = [name for name in names if types[name].dtype in MEASURED]
-        if not rounding or not names:
+        if not rounding.relative or not names:
             graph.node.append(node)
             continue
-        bound = factor * rounding
+        bound = factor * rounding.relative
         bounds.update({_draw(name): (types[name], bound) for name in names})
         graph.node.extend(_noisy(node, names, rounding, types))
     known = {value.name: value for value in [*model.graph.value_info, *model.graph.output]}
@@ -161,25 +177,38 @@ def _draw(result: str) -> str:
 def _noisy(
     node: onnx.NodeProto,
     names: Sequence[str],
-    rounding: float,
+    rounding: Rounding,
     types: Mapping[str, ValueType],
 ) -> list[onnx.NodeProto]:
     """Return nodes that compute the node's results, those with `names` disturbed."""
     node.output[:] = [f"{name}/exact" if name in names else name for name in node.output]
     first, *others = names
-    terms = _terms(node, first, rounding, types)
+    terms = _terms(node, first, rounding.relative, types)
     scale = [terms[-1].output[0]] if terms else []
-    noise = _disturb(f"{first}/exact", first, scale)
+    noise = _disturb(f"{first}/exact", first, scale, rounding.partial / rounding.relative)
     noise += [part for name in others for part in _disturb(f"{name}/exact", name, [])]
     return [node, *terms, *noise]
 
 
-def _disturb(value: str, result: str, scale: Sequence[str]) -> list[onnx.NodeProto]:
-    """Add the drawn noise in proportion to the value, or to the larger `scale`."""
+def _disturb(
+    value: str, result: str, scale: Sequence[str], more: float = 0.0
+) -> list[onnx.NodeProto]:
+    """Add the drawn noise in proportion to the value or the larger `scale`, and `more` of that."""
     size, noise = f"{result}/size", f"{result}/noise"
-    return [
+    nodes = [
         helper.make_node("Abs", [value], [f"{result}/magnitude"]),
         helper.make_node("Max", [f"{result}/magnitude", *scale], [size]),
+    ]
+    if more:
+        factor = numpy_helper.from_array(np.asarray(more, np.float32))
+        nodes += [
+            helper.make_node("Constant", [], [f"{result}/more"], value=factor),
+            helper.make_node("Mul", [scale[0], f"{result}/more"], [f"{result}/partial"]),
+            helper.make_node("Add", [size, f"{result}/partial"], [f"{result}/whole"]),
+        ]
+        size = f"{result}/whole"
+    return [
+        *nodes,
         helper.make_node("Mul", [_draw(result), size], [noise]),
         helper.make_node("Add", [value, noise], [result]),
     ]

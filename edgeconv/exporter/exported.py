@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -55,16 +56,19 @@ class Exported:
     @cached_property
     def tolerances(self) -> dict[str, float]:
         """Return the largest permitted max |got - want| / max |want| by output name."""
-        return self._measured(Precision.FP32)
+        return self._measured(Precision.FP32, {})
 
-    def tolerances_in(self, precision: Precision) -> dict[str, float]:
-        """Return the same where tensors are stored in `precision`."""
-        return self.tolerances if precision is Precision.FP32 else self._measured(precision)
+    def tolerances_in(self, precision: Precision, half_runs: Mapping[str, int]) -> dict[str, float]:
+        """Return the same for tensors stored in `precision`, and `Plan.half_runs`."""
+        if precision is Precision.FP32:
+            return self.tolerances
+        return self._measured(precision, half_runs)
 
-    def _measured(self, precision: Precision) -> dict[str, float]:
+    def _measured(self, precision: Precision, half_runs: Mapping[str, int]) -> dict[str, float]:
         from edgeconv.exporter.tolerance import tolerance
 
-        return tolerance(self.model, [case.inputs for case in self.golden], precision)
+        cases = [case.inputs for case in self.golden]
+        return tolerance(self.model, cases, precision, half_runs)
 
 
 def model_bytes(model: onnx.ModelProto) -> bytes:

@@ -29,12 +29,21 @@ since it adds what is independent, and the measured change alone counts:
 
     tolerance(value) = tolerance in single precision + min(MARGIN * measured change / largest
                        magnitude, LARGEST_HALF)
+
+Where products are summed in half precision as well, n at a time, every product and every partial
+sum of such a run is rounded by up to eps/2. The first k terms of a run sum to at most sqrt(k) times
+the root of the sum of their squares (Cauchy and Schwarz), so that the squares of all roundings of a
+run add up to no more than (eps/2)^2 (n (n + 1) / 2 + 1) times the sum of its squared terms, and all
+runs together disturb the result by
+
+    eps/2 * sqrt(n (n + 1) / 2 + 1) * root of the sum of the squared terms
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -42,7 +51,7 @@ import numpy.typing as npt
 import onnx
 from onnx import inliner
 
-from edgeconv.exporter.conditioning import MEASURED, disturbances
+from edgeconv.exporter.conditioning import MEASURED, Rounding, disturbances
 from edgeconv.exporter.graph import ValueType, attribute, first_output, value_types
 from edgeconv.ops import op_of
 from edgeconv.precision import Precision
@@ -110,6 +119,8 @@ EXACT = frozenset(
 # What storing a result and a weight in half precision adds to a node's rounding.
 _HALF = float(np.finfo(np.float16).eps)
 
+_PRODUCTS = frozenset(["Conv", "ConvTranspose", "Gemm", "MatMul"])
+
 # Operators that evaluate a function which libraries approximate, and their length.
 APPROXIMATED = frozenset(
     [
@@ -125,6 +136,7 @@ def tolerance(
     model: onnx.ModelProto,
     cases: Sequence[Mapping[str, Array]] = (),
     precision: Precision = Precision.FP32,
+    half_runs: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Return, by output name, the largest permitted |got - want| / max |want|.
 
@@ -132,9 +144,10 @@ def tolerance(
         model: every shape must be known.
         cases: inputs to measure gains with, arrays by name; half precision needs some.
         precision: in which tensors are stored.
+        half_runs: products that are summed in half precision at a time, by node (`Plan.half_runs`).
     """
     names = [value.name for value in model.graph.output]
-    values = value_tolerances(model, cases, names, precision)
+    values = value_tolerances(model, cases, names, precision, half_runs)
     # An output can also be an input, passed through.
     return {name: values.get(name, 0.0) for name in names}
 
@@ -144,6 +157,7 @@ def value_tolerances(
     cases: Sequence[Mapping[str, Array]] = (),
     names: Sequence[str] | None = None,
     precision: Precision = Precision.FP32,
+    half_runs: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Return the same for values that a node computes.
 
@@ -155,7 +169,7 @@ def value_tolerances(
     measured = [name for name in result if types[name].dtype in MEASURED]
     plain = _without_functions(model)
     inner = types | value_types(plain)
-    roundings = {first_output(node): _rounding(node, inner) for node in plain.graph.node}
+    roundings = {first_output(node): Rounding(_rounding(node, inner)) for node in plain.graph.node}
     for inputs in cases:
         for name, (change, largest) in disturbances(plain, roundings, inputs, measured).items():
             if largest:
@@ -165,7 +179,10 @@ def value_tolerances(
                 result[name] = max(result[name], float(limit))
     if precision is Precision.FP32:
         return result
-    coarse = {name: r + _HALF if r else 0.0 for name, r in roundings.items()}
+    coarse = {
+        first_output(node): _in_half(node, roundings[first_output(node)], half_runs)
+        for node in plain.graph.node
+    }
     extra = dict.fromkeys(result, 0.0)
     for inputs in cases:
         changes = disturbances(plain, coarse, inputs, measured, factor=1.0)
@@ -174,6 +191,20 @@ def value_tolerances(
                 limit = min(MARGIN * change / largest, LARGEST_HALF)
                 extra[name] = max(extra[name], float(limit))
     return {name: limit + extra[name] for name, limit in result.items()}
+
+
+def products(model: onnx.ModelProto) -> frozenset[str]:
+    """Return the nodes whose products a GPU may sum in half precision, by name."""
+    return frozenset(node.name for node in model.graph.node if node.op_type in _PRODUCTS)
+
+
+def _in_half(node: onnx.NodeProto, single: Rounding, half_runs: Mapping[str, int]) -> Rounding:
+    """Return the rounding of a node that rounds so in single precision."""
+    if not single.relative:
+        return single
+    run = half_runs.get(node.name, 0) if node.op_type in _PRODUCTS else 0
+    partial = _HALF / 2 * math.sqrt(run * (run + 1) / 2 + 1) if run else 0.0
+    return Rounding(single.relative + _HALF, partial)
 
 
 def _without_functions(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,8 +1,7 @@
 /*
  * Drives the OpenCL backend on the imitation of a library: drive_opencl FOLDER LIBRARY CACHE.
- * Program a has all steps in OpenCL, program b scales on the CPU, program c is as a, but reads through
- * images. Ends at the first thing that is
- * not as it should be.
+ * Program a has all steps in OpenCL; program b scales on the CPU, and needs half arithmetic; program c
+ * is as a, but reads through images. Ends at the first thing that is not as it should be.
  */
 #include <dlfcn.h>
 #include <glob.h>
@@ -260,6 +259,9 @@ static void test_machines_that_do_not_fit(void)
     refuse(c, "step 1 (scale_1) reads an image of 5 texels, while Paper GPU (Imitation, driver 7) "
               "makes images of at most 0");
     close_model(open_model(a, folder, 1));
+    reset(true);
+    imitation->extensions = "cl_khr_fp16_of_another_vendor";
+    refuse(edgeconv_program_b(), "Paper GPU (Imitation, driver 7) lacks cl_khr_fp16");
 
     ec_step steps[3];
     memcpy(steps, a->steps, sizeof steps);

@@ -187,6 +187,8 @@ DEFINE(cl_int, GetDeviceInfo,
         return give_text(device->gpu ? "Paper GPU" : "Paper CPU", room, to, needed);
     case CL_DEVICE_VERSION:
         return give_text("OpenCL 1.2 paper", room, to, needed);
+    case CL_DEVICE_EXTENSIONS:
+        return give_text(imitation.extensions, room, to, needed);
     case CL_DRIVER_VERSION:
         return give_text("7", room, to, needed);
     case CL_DEVICE_HOST_UNIFIED_MEMORY:

@@ -19,6 +19,7 @@ typedef struct imitation_state {
     size_t image_texels;    /* of an image of a buffer, at most; 0 without images */
     bool only_whole_images; /* of buffers, not of sub-buffers */
     bool refuses_binaries;
+    const char *extensions;
     const char *build_log; /* what the compiler says when it refuses the sources, or NULL */
 
     /* Faults. */
@@ -42,7 +43,8 @@ typedef struct imitation_state {
     {                                                                                              \
         .platforms = 2, .devices = 2, .unified = true, .memory = 1 << 20,                          \
         .largest_block = 1 << 16, .alignment_bits = 4096, .work_group = 64,                        \
-        .image_texels = 1024                                                                       \
+        .image_texels = 1024,                                                                      \
+        .extensions = "cl_khr_fp64 cl_khr_fp16"                                                    \
     }
 
 #endif

@@ -25,7 +25,12 @@ def test_the_whole_backend(build: str, tmp_path: Path) -> None:
         ("b", plan(2, ("add", "relu_count"))),
         ("c", plan(images=True)),
     ):
-        source = write_program(tmp_path / f"program_{name}.c", network, model=name)
+        source = write_program(
+            tmp_path / f"program_{name}.c",
+            network,
+            model=name,
+            half_arithmetic=name == "b",
+        )
         objects.append(tmp_path / f"program_{name}.o")
         gcc(*flags, f"-DEC_ENTRY=edgeconv_program_{name}", "-c", source, "-o", objects[-1])
     folder = write_folder(tmp_path / "artifact", {})

@@ -18,6 +18,7 @@ class Kernel:
         source: OpenCL C 1.2 that defines the one kernel `symbol`; empty on the CPU.
         ndrange: the work-items of a launch; None on the CPU.
         images: positions of the operands that are images, see `edgeconv.plan.Step.images`.
+        half_run: terms that are summed in half precision before a sum in single; 0 for none.
         reason: why a GPU target's kernel is for the CPU; empty elsewhere.
         function: that kernel's unscheduled function as TVM's JSON, from which it can be compiled
             for another CPU; empty elsewhere.
@@ -31,6 +32,7 @@ class Kernel:
     source: str = ""
     ndrange: NDRange | None = None
     images: tuple[int, ...] = ()
+    half_run: int = 0
     reason: str = ""
     function: str = ""
     tir: str = ""

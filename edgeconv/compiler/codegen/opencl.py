@@ -9,9 +9,11 @@ from tvm.ir import transform as ir_transform
 from tvm.s_tir import transform as s_tir_transform
 from tvm.tirx import transform as tirx_transform
 
+from edgeconv.compiler.codegen.half_sums import HalfSums, sum_in_halves
 from edgeconv.compiler.codegen.kernel import Kernel
 from edgeconv.compiler.codegen.opencl_c import write_kernel
 from edgeconv.compiler.schedules.frames import WITH_RESULT
+from edgeconv.compiler.schedules.gpu.common import HALF_SUMS
 
 
 def compile_opencl(
@@ -33,12 +35,14 @@ def compile_opencl(
     function = scheduled["main"].with_attr("target", target).with_attr("tirx.noalias", True)
     lowered = _lowering()(tvm.IRModule({"main": function}))["main"]
     apart = json.loads(function.attrs.get(WITH_RESULT, "[]"))
-    source = write_kernel(lowered, symbol, texels, apart)
+    sums = sum_in_halves(lowered) if HALF_SUMS in function.attrs else HalfSums(lowered)
+    source = write_kernel(sums.function, symbol, texels=texels, apart=apart, halves=sums.halves)
     return Kernel(
         symbol=symbol,
         source=source.text,
         ndrange=source.ndrange,
         images=source.images,
+        half_run=sums.run,
         tir=scheduled.script() if listing else "",
     )
 

@@ -65,6 +65,7 @@ def link(
     golden_cases: int,
     emit: Emit,
     opencl_sources: Sequence[str] = (),
+    half_arithmetic: bool = False,
 ) -> dict[str, bytes]:
     """Return the linked entries of an artifact: name to content, the same for equal arguments.
 
@@ -78,6 +79,7 @@ def link(
         weights_sha256: 32 bytes, as in the header of `weights.bin`.
         golden_cases: number of cases in `golden/`.
         opencl_sources: OpenCL C that together defines the kernels of OpenCL steps.
+        half_arithmetic: whether that takes a device with `cl_khr_fp16`.
         emit: which of `libmodel.so`, `libmodel.a`, `runner` and `edgeconv.h`.
 
     The programs of a target with a GPU open its driver, which takes dynamic linking, so that its
@@ -97,6 +99,7 @@ def link(
         weights_sha256=weights_sha256,
         golden_cases=golden_cases,
         opencl_sources=opencl_sources,
+        half_arithmetic=half_arithmetic,
     )
     parts = _Parts(model, source, kernels, opencl=target.gpu is not None)
     with ThreadPoolExecutor() as pool:

@@ -36,6 +36,7 @@ def program_source(
     weights_sha256: bytes,
     golden_cases: int,
     opencl_sources: Sequence[str] = (),
+    half_arithmetic: bool = False,
 ) -> str:
     """Return a C file that defines the function `EC_ENTRY` (a macro): `const ec_program *(void)`.
 
@@ -49,6 +50,7 @@ def program_source(
         "weights_sha256": _bytes(weights_sha256),
         "opencl_sha256": _bytes(hashlib.sha256("".join(opencl_sources).encode()).digest()),
         "opencl_source_count": len(opencl_sources),
+        "half_arithmetic": int(half_arithmetic),
     }
     kernels: dict[str, int] = {}
     for step in plan.steps:

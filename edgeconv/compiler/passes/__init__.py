@@ -3,6 +3,7 @@
 from edgeconv.compiler.passes.fold_scale_shift import fold_scale_shift
 from edgeconv.compiler.passes.fuse import fuse
 from edgeconv.compiler.passes.half_storage import half_storage
+from edgeconv.compiler.passes.half_sums import half_sums
 from edgeconv.compiler.passes.layout import blocked_layout
 from edgeconv.compiler.passes.legalize import ALIASING, legalize
 from edgeconv.compiler.passes.merge_small import merge_small
@@ -18,6 +19,7 @@ __all__ = [
     "fold_scale_shift",
     "fuse",
     "half_storage",
+    "half_sums",
     "legalize",
     "merge_small",
     "own_outputs",

@@ -35,8 +35,9 @@ _SMALL = 256
 def half_storage(graph: Graph, kept: Collection[str] = ()) -> Graph:
     """Return the fused graph with single-precision tensors stored as halves.
 
-    `kept` are ONNX values that stay as they are, with the weights that they are multiplied by,
-    which may be as small as they are large. So do the graph's `singles`.
+    `kept` are ONNX values that stay as they are, with the weights that they are made with, which
+    may be as large, and those that they are multiplied by, which may be as small as they are large.
+    So do the graph's `singles`.
     """
     halves = _halves(graph, kept)
 
@@ -103,7 +104,7 @@ class _Storage:
         if op_name(value) != CALL_TIR or not isinstance(var.ty, relax.TensorType):
             self._new[var.name] = self._builder.emit(substitute(value, self.current), var.name)
             return
-        operands = self._stored(value.args[1].fields)
+        operands = self._stored(var, value.args[1].fields)
         narrow = var.name in halves
         if not narrow and all(
             str(new.ty.dtype) == str(old.ty.dtype)
@@ -115,9 +116,9 @@ class _Storage:
         callee = self._builder.add_func(function, f"fused_{var.name}")
         self._new[var.name] = self._builder.emit(tvm.ir.Call(callee, operands), var.name)
 
-    def _stored(self, operands: Sequence[relax.Expr]) -> list[relax.Expr]:
+    def _stored(self, result: relax.Var, operands: Sequence[relax.Expr]) -> list[relax.Expr]:
         """Return a kernel's operands as they are stored."""
-        if any(_is_kept(self._graph, operand, self._kept) for operand in operands):
+        if any(_is_kept(self._graph, tensor, self._kept) for tensor in (result, *operands)):
             return [self.current(operand) for operand in operands]
         return [self._narrowed(operand) for operand in operands]
 

@@ -75,19 +75,17 @@ def plan_graph(
     graph: Graph,
     kernels: Mapping[str, Kernel],
     model: onnx.ModelProto,
-    tolerances: Mapping[str, float],
     alignment: int,
 ) -> Planned:
-    """Lay out the memory of a fused graph.
+    """Lay out the memory of a fused graph; the plan's tolerances are still 0.
 
     Args:
         graph: the fused graph.
         kernels: compiled kernels by function name.
         model: the exported model, for the names of inputs and outputs.
-        tolerances: tolerance of each output, by name.
         alignment: bytes, of which every offset is a multiple.
     """
-    return _Planner(graph, kernels, alignment).plan(model, tolerances)
+    return _Planner(graph, kernels, alignment).plan(model)
 
 
 class _Planner:
@@ -104,7 +102,7 @@ class _Planner:
         self._weights = bytearray()
         self._constants: dict[bytes, str] = {}
 
-    def plan(self, model: onnx.ModelProto, tolerances: Mapping[str, float]) -> Planned:
+    def plan(self, model: onnx.ModelProto) -> Planned:
         main = self._graph.main
         for index, parameter in enumerate(main.params):
             self._expressions[parameter.name] = parameter
@@ -130,7 +128,6 @@ class _Planner:
                     name,
                     shape_of(self._expressions[result]),
                     str(self._expressions[result].ty.dtype),
-                    tolerances[name],
                 )
                 for name, result in zip(outputs, results, strict=True)
             ),
@@ -254,6 +251,7 @@ class _Planner:
                 backend=kernel.backend,
                 ndrange=kernel.ndrange,
                 images=kernel.images,
+                half_run=kernel.half_run,
                 reason=kernel.reason,
             )
             steps.append(step)

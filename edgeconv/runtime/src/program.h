@@ -56,6 +56,7 @@ struct ec_program {
     const ec_buffer *buffers;
     const ec_step *steps;
     uint32_t opencl_source_count; /* 0: the program needs no OpenCL */
+    uint32_t half_arithmetic; /* not 0: they take a device with cl_khr_fp16 */
     const char *const *opencl_sources; /* OpenCL C 1.2, to be built as one program */
     uint64_t arena_bytes;
     uint64_t scratch_bytes; /* of one thread */

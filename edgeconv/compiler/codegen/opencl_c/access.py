@@ -30,6 +30,7 @@ class Access(ABC):
     Attributes:
         scalar: names of the tensors of which more than whole vectors is accessed: private arrays
             that are no arrays of vectors, and parameters that are no images.
+        halves: private arrays, by TIR's buffer, of halves that are calculated with as such.
         lines: the kernel's body.
         names: what TIR's variables are called.
         taken: all names.
@@ -40,6 +41,7 @@ class Access(ABC):
     """
 
     scalar: set[str]
+    halves: frozenset[Any]
     lines: list[str] = field(default_factory=list)
     names: dict[Any, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
@@ -75,7 +77,7 @@ class Access(ABC):
         dtype = str(buffer.dtype)
         if dtype not in STORED:
             raise GpuRefusalError(f"OpenCL C 1.2 has no tensors of {dtype}")
-        if dtype == HALF and space != "__global":
+        if dtype == HALF and space != "__global" and buffer not in self.halves:
             dtype = "float32"
         return Memory(name, dtype, space, prod(int(size) for size in buffer.shape))
 
@@ -130,10 +132,10 @@ class Access(ABC):
         kind = f"{memory.space} {constant}{STORED[memory.dtype]}{count} *"
         return f"*({kind})({self._address(memory, base)})"
 
-    def _texel(self, memory: Memory, place: str) -> str:
+    def _texel(self, memory: Memory, place: str, read: str = "read_imagef") -> str:
         if memory.name in self.written:
             self.scalar.add(memory.name)
-        return f"read_imagef({memory.name}, {memory.name}_base + {place})"
+        return f"{read}({memory.name}, {memory.name}_base + {place})"
 
     def _divided(self, index: Any, by: int) -> Any:
         return self.analyzer.simplify(tirx.floordiv(index, by))
@@ -152,6 +154,8 @@ class Access(ABC):
         text = self._whole(memory, base) or (
             f"{load}{self.lane.count}(0, {self._address(memory, base)})"
         )
+        if memory.calculates_in_half:
+            return f"convert_float{self.lane.count}({text})"
         return f"(convert_int{self.lane.count}({text}) != 0)" if memory.dtype == "bool" else text
 
     def _write(self, memory: Memory, index: Any, value: str) -> None:

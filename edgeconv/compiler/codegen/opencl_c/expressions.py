@@ -15,7 +15,7 @@ from edgeconv.compiler.codegen.opencl_c.access import Access
 from edgeconv.compiler.codegen.opencl_c.types import HALF, STORED, NoVectorError
 from edgeconv.compiler.schedules.gpu.refusal import GpuRefusalError
 
-_INFIX = {
+INFIX = {
     tirx.Add: "+",
     tirx.Sub: "-",
     tirx.Mul: "*",
@@ -129,7 +129,7 @@ class Expressions(Access):
     def _infix(self, node: Any, visit: Callable[[Any], str]) -> str:
         if isinstance(node, tirx.Mod) and str(node.ty.dtype).startswith("float"):
             return f"fmod({visit(node.a)}, {visit(node.b)})"
-        operator = _INFIX[type(node)]
+        operator = INFIX[type(node)]
         text = f"({visit(node.a)} {operator} {visit(node.b)})"
         compares = isinstance(node, _COMPARISONS)
         if compares and self._is_vector(visit):
@@ -233,7 +233,7 @@ _EXPRESSIONS: dict[type, _Visit] = {
     tirx.Var: Expressions._variable,
     tirx.IntImm: Expressions._integer,
     tirx.FloatImm: Expressions._float,
-    **dict.fromkeys(_INFIX, Expressions._infix),
+    **dict.fromkeys(INFIX, Expressions._infix),
     tirx.And: Expressions._logical,
     tirx.Or: Expressions._logical,
     tirx.Not: Expressions._negation,

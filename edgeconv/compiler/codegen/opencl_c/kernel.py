@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass
+from typing import Any
 
 from tvm import tirx
 
+from edgeconv.compiler.codegen.opencl_c.halves import EXTENSION
 from edgeconv.compiler.codegen.opencl_c.statements import DIMENSIONS, Statements
 from edgeconv.compiler.codegen.opencl_c.types import HALF, STORED, TEXEL, Memory
 from edgeconv.plan import NDRange
@@ -22,7 +24,12 @@ class Source:
 
 
 def write_kernel(
-    function: tirx.PrimFunc, symbol: str, texels: int = 0, apart: Container[int] = ()
+    function: tirx.PrimFunc,
+    symbol: str,
+    *,
+    texels: int = 0,
+    apart: Container[int] = (),
+    halves: frozenset[Any] = frozenset(),
 ) -> Source:
     """Return the kernel `symbol` whose arguments are the function's parameters.
 
@@ -35,6 +42,7 @@ def write_kernel(
         symbol: name of the kernel.
         texels: most texels of an image; 0 for no images.
         apart: positions of parameters that stay pointers.
+        halves: private arrays of halves that it calculates with in half precision.
 
     Raises:
         GpuRefusalError: for TIR that has no form in OpenCL C.
@@ -44,7 +52,7 @@ def write_kernel(
     # not shows while writing.
     scalar: set[str] = set()
     while True:
-        writer = _Writer(set(scalar), texels=texels, apart=apart)
+        writer = _Writer(set(scalar), halves, texels=texels, apart=apart)
         text = writer.kernel(function, symbol)
         if writer.scalar == scalar:
             return Source(text, writer.ndrange(), writer.images(function))
@@ -68,7 +76,8 @@ class _Writer(Statements):
             f"__attribute__((reqd_work_group_size({local})))\n__kernel void {symbol}({arguments})"
         )
         body = "\n".join([*self.shared, *self.lines])
-        return "".join(self.helpers.values()) + f"{head}\n{{\n{body}\n}}\n"
+        extension = EXTENSION if self.halves else ""
+        return extension + "".join(self.helpers.values()) + f"{head}\n{{\n{body}\n}}\n"
 
     def images(self, function: tirx.PrimFunc) -> tuple[int, ...]:
         return tuple(i for i, p in enumerate(function.params) if self.memories[p].image)

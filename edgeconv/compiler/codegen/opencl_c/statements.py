@@ -9,7 +9,7 @@ from typing import Any
 import tvm
 from tvm import tirx
 
-from edgeconv.compiler.codegen.opencl_c.expressions import Expressions
+from edgeconv.compiler.codegen.opencl_c.halves import Halves
 from edgeconv.compiler.codegen.opencl_c.types import STORED, Lane, NoVectorError
 from edgeconv.compiler.schedules.common import replaced
 from edgeconv.compiler.schedules.gpu.refusal import GpuRefusalError
@@ -20,7 +20,7 @@ _THREADS = {"blockIdx": ("g", "get_group_id"), "threadIdx": ("l", "get_local_id"
 
 
 @dataclass
-class Statements(Expressions):
+class Statements(Halves):
     """Writes statements.
 
     Attributes:
@@ -154,6 +154,9 @@ class Statements(Expressions):
             self._write(memory, index, self._scalar(node.value))
             return
         base = self._contiguous(index)
+        if memory.calculates_in_half:
+            self._write_vector(memory, base, self._half_vector(node.value))
+            return
         value = self._vector(node.value)
         if memory.dtype == "bool":
             value = f"convert_uchar{self.lane.count}({value} & 1)"

@@ -20,8 +20,8 @@ STORED = {
     "float16": "half",
     "float32": "float",
 }
-# Stored as such in global memory only, and calculated with as floats: OpenCL C has arithmetic of
-# halves as an extension.
+# Stored as such in global memory, and calculated with as floats but for `halves.py`: OpenCL C has
+# arithmetic of halves as an extension.
 HALF = "float16"
 TEXEL = 4  # elements of a texel of an image
 LANES = "0123456789abcdef"  # how an element of a vector is named
@@ -41,6 +41,11 @@ class Memory:
     elements: int
     lanes: int = 1  # of the vectors that it consists of: private arrays and images
     image: bool = False
+
+    @property
+    def calculates_in_half(self) -> bool:
+        """Whether it is an array of halves in registers."""
+        return self.dtype == HALF and not self.space
 
 
 @dataclass

@@ -11,6 +11,9 @@ from edgeconv.compiler.schedules.common import extent
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine
 from edgeconv.compiler.schedules.machine import round_up
 
+# Functions with this attribute may sum their products in half precision (`codegen/half_sums.py`).
+HALF_SUMS = "edgeconv.half_sums"
+
 # Work-groups of more waves than this are no faster, and leave less to share out.
 WAVES = 4
 

@@ -66,7 +66,15 @@ def choose_tile(
     return min(tiles or [Tile(1, 1)], key=cost)
 
 
-def slots(tile: Tile, width: int, others: int, machine: GpuMachine, *, inputs: float) -> float:
+def slots(
+    tile: Tile,
+    width: int,
+    others: int,
+    machine: GpuMachine,
+    *,
+    inputs: float,
+    multiply: float = 1.0,
+) -> float:
     """Return the time per multiply-accumulate of vectors, in those of a GPU that only computes.
 
     Args:
@@ -75,6 +83,7 @@ def slots(tile: Tile, width: int, others: int, machine: GpuMachine, *, inputs: f
         others: as for `choose_tile`.
         machine: for which GPU.
         inputs: vectors of the data that a step loads.
+        multiply: what a multiply-accumulate of vectors takes.
     """
     across = -(-width // tile.columns)
     work = tile.columns * tile.blocks * machine.lanes
@@ -83,7 +92,7 @@ def slots(tile: Tile, width: int, others: int, machine: GpuMachine, *, inputs: f
     # A GPU that is half empty takes half as long for the half of the work.
     filled = min(1.0, items / machine.busy)
     useful = width / (across * tile.columns)
-    return (1 + LOAD_COST * loads / work) / (useful * max(filled, 1e-9))
+    return (multiply + LOAD_COST * loads / work) / (useful * max(filled, 1e-9))
 
 
 def _fits(

@@ -35,6 +35,9 @@ from edgeconv.compiler.schedules.winograd import Layer
 TRANSFORM_SLOTS = 3
 # So much faster it has to be: it takes more memory, and the model is no finer than that.
 GAIN = 1.2
+# A multiply-accumulate in half precision, with its part of an addition and a conversion for every
+# 32 of them (`codegen/half_sums.py`).
+HALF_MULTIPLY = 1 / 2 + 2 / 32
 # What memory delivers while a kernel is launched: some microseconds.
 LAUNCH_BYTES = 1 << 17
 
@@ -73,7 +76,8 @@ def direct_time(layer: Layer, machine: GpuMachine, stored_bytes: int) -> float:
     counts = block_counts(layer.out_blocks // layer.groups)
     tile = choose_tile(layer.width, others, counts, machine, reach=(TAPS, layer.stride))
     row = ((tile.columns - 1) * layer.stride + TAPS) / TAPS
-    each = slots(tile, layer.width, others, machine, inputs=row)
+    multiply = HALF_MULTIPLY if machine.half_arithmetic else 1.0
+    each = slots(tile, layer.width, others, machine, inputs=row, multiply=multiply)
     pixels = layer.planes * layer.height * layer.width
     work = pixels * TAPS * TAPS * layer.depth * layer.out_blocks * each
     weights = TAPS * TAPS * layer.weights // FLOAT_BYTES

@@ -45,6 +45,8 @@ ec_status ec_opencl_open(ec_model *model, const char *path, char *error)
     if (status == EC_OK)
         status = ec_cl_find_device(&opencl->cl, &opencl->device, error);
     if (status == EC_OK)
+        status = ec_cl_check_extensions(&opencl->cl, &opencl->device, model->program, error);
+    if (status == EC_OK)
         status = create_queue(opencl, error);
     if (status == EC_OK)
         status = ec_cl_build(opencl, model->program, path, error);

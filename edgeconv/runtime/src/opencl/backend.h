@@ -72,6 +72,10 @@ ec_status ec_cl_check_run(const ec_opencl *opencl, ec_model *model, cl_int code,
 /* Chooses a device. */
 ec_status ec_cl_find_device(ec_cl *cl, ec_cl_device *device, char *error);
 
+/* Whether the device has what the program's kernels take beyond OpenCL C 1.2. */
+ec_status ec_cl_check_extensions(ec_cl *cl, const ec_cl_device *device, const ec_program *program,
+                                 char *error);
+
 /* Builds opencl->program, from the cache or the sources. `path` is that of ec_open. */
 ec_status ec_cl_build(ec_opencl *opencl, const ec_program *program, const char *path, char *error);
 

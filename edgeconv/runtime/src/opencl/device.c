@@ -183,3 +183,37 @@ ec_status ec_cl_find_device(ec_cl *cl, ec_cl_device *device, char *error)
                               : ec_cl_fail(error, EC_ERROR_DEVICE, code,
                                            "%s does not tell its limits", device->text);
 }
+
+/* Whether `name` is one of the words of `list`. */
+static bool lists(const char *list, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = strstr(list, name); at; at = strstr(at + length, name))
+        if ((at == list || at[-1] == ' ') && (!at[length] || at[length] == ' '))
+            return true;
+    return false;
+}
+
+ec_status ec_cl_check_extensions(ec_cl *cl, const ec_cl_device *device, const ec_program *program,
+                                 char *error)
+{
+    if (!program->half_arithmetic)
+        return EC_OK;
+    size_t bytes = 0;
+    cl_int code = cl->GetDeviceInfo(device->id, CL_DEVICE_EXTENSIONS, 0, NULL, &bytes);
+    char *list = calloc(bytes + 1, 1);
+    if (!list)
+        return ec_fail(error, EC_ERROR_MEMORY, "no memory for a device");
+    if (code == CL_SUCCESS)
+        code = cl->GetDeviceInfo(device->id, CL_DEVICE_EXTENSIONS, bytes, list, NULL);
+    bool has = code == CL_SUCCESS && lists(list, "cl_khr_fp16");
+    free(list);
+    if (code != CL_SUCCESS)
+        return ec_cl_fail(error, EC_ERROR_DEVICE, code, "%s does not tell its extensions",
+                          device->text);
+    return has ? EC_OK
+               : ec_fail(error, EC_ERROR_DEVICE,
+                         "%s lacks cl_khr_fp16, arithmetic in half precision, for which the model "
+                         "was compiled; compile it without --half-arithmetic",
+                         device->text);
+}
