@@ -1,7 +1,9 @@
 """Direct convolution on blocked data: a register tile of columns (of rows) by channel blocks.
 
 The tile's accumulators stay in registers over the whole reduction; the innermost loop feeds them
-with one packed weight vector per block and one input value per column.
+with one packed weight vector per block and one input value per column. Where the weights of a tile
+would not stay in the second-level cache from one tile to the next, a row of tiles takes a run of
+channels at a time, whose weights stay in the first.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, few_pixels, image_tile
 
 ANCHOR = "conv"
+# With fewer tiles in a row, weights that come near for it are not read often enough.
+MIN_TILES = 4
 
 
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
@@ -29,14 +33,11 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     rank = len(size)
     conv = sch.get_sblock(ANCHOR)
     blocks = tile_blocks(sch, conv)
+    depth = prod(extent(sch, loop) for loop in sch.get_loops(conv)[len(crop) :])
     tile = image_tile(
-        size,
-        [blocks],
-        machine,
-        block=block,
-        in_block=in_block(sch, conv),
-        depth=prod(extent(sch, loop) for loop in sch.get_loops(conv)[len(crop) :]),
+        size, [blocks], machine, block=block, in_block=in_block(sch, conv), depth=depth
     )
+    panel = depth * blocks * block * FLOAT_BYTES
     store = attach_epilogue(sch, ANCHOR)
     conv = sch.get_sblock(ANCHOR)
     work = total_work(sch, conv)
@@ -53,11 +54,24 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         inner = [inner_rows, *inner]
     apart = _rows_apart(sch, conv, rows, taps, machine)
     together = [row for row in rows if row not in apart]
-    tiles = [batch, *apart, outer_blocks, *together, outer_columns]
-    sch.reorder(*tiles, *taps, channel, *inner)
-    tile_loop = parallelise(sch, tiles, work)
-    sch.reverse_compute_at(store, tile_loop, preserve_unit_loops=True)
-    vectorize_unroll(sch, sch.get_loops(store)[1:])
+    tiles = [batch, *apart, outer_blocks, *together]
+    near = _near_channels(sch, conv, channel, panel, machine)
+    few = planes or tile.rows > 1 or extent(sch, outer_columns) < MIN_TILES
+    run = None
+    if few or near == extent(sch, channel):
+        tiles.append(outer_columns)
+        sch.reorder(*tiles, *taps, channel, *inner)
+        tile_loop = parallelise(sch, tiles, work)
+        sch.reverse_compute_at(store, tile_loop, preserve_unit_loops=True)
+        vectorize_unroll(sch, sch.get_loops(store)[1:])
+    else:
+        run, channel = sch.split(channel, [None, near])
+        sch.reorder(*tiles, run, outer_columns, *taps, channel, *inner)
+        # The sums of a row wait between runs.
+        sch.set_scope(conv, 0, "global")
+        row_loop = parallelise(sch, tiles, work)
+        sch.reverse_compute_at(store, row_loop, preserve_unit_loops=True)
+        sch.vectorize(sch.get_loops(store)[-1])
     accumulate(
         sch,
         conv,
@@ -66,7 +80,24 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         tile=inner,
         machine=machine,
         streams=few_pixels(size),
+        start=run,
     )
+
+
+def _near_channels(
+    sch: s_tir.Schedule, conv: object, channel: object, panel: int, machine: Machine
+) -> int:
+    """Return how many channels to take at a time: all, unless their weights are far for each tile.
+
+    `panel` is the bytes of all weights that a tile meets; those of a run fill half of the first
+    cache.
+    """
+    channels, block = extent(sch, channel), in_block(sch, conv)
+    if panel <= machine.l2_bytes // 4:
+        return channels
+    most = max(block, machine.l1_bytes // 2 * channels // panel)
+    runs = (n for n in range(block, channels, block) if channels % n == 0 and n <= most)
+    return max(runs, default=channels)
 
 
 def _rows_apart(
