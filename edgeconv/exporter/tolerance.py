@@ -43,6 +43,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -179,10 +180,7 @@ def value_tolerances(
                 result[name] = max(result[name], float(limit))
     if precision is Precision.FP32:
         return result
-    coarse = {
-        first_output(node): _in_half(node, roundings[first_output(node)], half_runs)
-        for node in plain.graph.node
-    }
+    coarse = _stored_in_half(plain, roundings, inner, half_runs)
     extra = dict.fromkeys(result, 0.0)
     for inputs in cases:
         changes = disturbances(plain, coarse, inputs, measured, factor=1.0)
@@ -196,6 +194,24 @@ def value_tolerances(
 def products(model: onnx.ModelProto) -> frozenset[str]:
     """Return the nodes whose products a GPU may sum in half precision, by name."""
     return frozenset(node.name for node in model.graph.node if node.op_type in _PRODUCTS)
+
+
+def _stored_in_half(
+    model: onnx.ModelProto,
+    roundings: Mapping[str, Rounding],
+    types: Mapping[str, ValueType],
+    half_runs: Mapping[str, int],
+) -> dict[str, Rounding]:
+    """Return what `roundings` in single precision become, by the name of a node's first output."""
+    given = {value.name for value in model.graph.input}
+    result = {}
+    for node in model.graph.node:
+        name = first_output(node)
+        result[name] = _in_half(node, roundings[name], half_runs)
+        # Inputs stay in single precision: an exact operator on one is what rounds it.
+        if np.issubdtype(types[name].dtype, np.floating) and not given.isdisjoint(node.input):
+            result[name] = replace(result[name], relative=roundings[name].relative + _HALF)
+    return result
 
 
 def _in_half(node: onnx.NodeProto, single: Rounding, half_runs: Mapping[str, int]) -> Rounding:

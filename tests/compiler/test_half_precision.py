@@ -66,6 +66,14 @@ def test_inputs_outputs_and_arithmetic_stay_in_single_precision() -> None:
     assert result.metrics.max_rel < 4 * HALF_UNIT
 
 
+def test_an_input_is_rounded_where_an_exact_operator_has_it_stored() -> None:
+    net = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 4, 3)).eval()
+    artifact = edgeconv.compile(net, image(1, 8, 12, 12), target=TARGET, precision="fp16")
+    report = artifact.verify(per_layer=True)
+    assert report.passed, report.to_json()
+    assert all(step.tolerance < 2e-2 for step in report.steps)
+
+
 def test_what_half_precision_cannot_hold_is_named_and_kept_by_mixed() -> None:
     net, inputs = Wide(1e6).eval(), image(1, 3, 9, 9)
     report = edgeconv.compile(net, inputs, target=TARGET, precision="fp16").verify()
