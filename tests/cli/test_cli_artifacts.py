@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from samples import case, make_artifact, outputs_of
 
+from edgeconv.artifact.manifest import SCHEMA
+
 
 @pytest.fixture
 def sample(tmp_path, monkeypatch):
@@ -174,7 +176,7 @@ def test_an_artifact_of_a_newer_schema_exits_6(cli, sample):
         for name in old.namelist():
             data = old.read(name)
             if name == "manifest.json":
-                data = data.replace(b'"schema": 3', b'"schema": 99')
+                data = data.replace(b'"schema": %d' % SCHEMA, b'"schema": 99')
             new.writestr(name, data)
     path.write_bytes(memory.getvalue())
     assert "schema 99" in cli("inspect", path, code=6).stderr
