@@ -199,7 +199,8 @@ class _Planner:
         return str(argument.name)
 
     def _constant(self, expression: relax.Expr, array: np.ndarray) -> str:
-        key = f"{array.dtype}{array.shape}".encode() + hashlib.sha256(array.data).digest()
+        data = array.reshape(-1).view(np.uint8).data
+        key = f"{array.dtype}{array.shape}".encode() + hashlib.sha256(data).digest()
         if key not in self._constants:
             name = f"constant {len(self._constants)}"
             self._constants[key] = name
@@ -207,7 +208,7 @@ class _Planner:
             offset = len(self._weights)
             self._storages[name] = _Storage(Space.WEIGHTS, array.nbytes, offset=offset)
             self._expressions[name] = expression
-            self._weights.extend(array.data.cast("B"))
+            self._weights.extend(data)
         return self._constants[key]
 
     def _place(self) -> Arena:
