@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
+import shutil
 import stat
-import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edgeconv.errors import UsageError
@@ -35,17 +37,49 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
         if path.exists() and not path.is_file():
             raise OSError(errno.EEXIST, "what is there is not a regular file")
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        beside = _beside(path)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with beside.open("xb") as file:
                 file.write(data)
-            Path(name).chmod(mode)
-            Path(name).replace(path)
+            beside.chmod(mode)
+            beside.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            beside.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise UsageError(f"{path}: cannot write: {error.strerror}") from error
+
+
+def write_new_folder(
+    path: Path, contents: Mapping[str, bytes], mode: Callable[[str], int] = lambda _: 0o644
+) -> None:
+    """Write a folder of files beside `path`, then move it there.
+
+    A folder that is there already stays: another process was first, with the same contents.
+
+    Raises OSError, or UsageError for a single file, where it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = _beside(path)
+    try:
+        beside.mkdir()
+        for name, data in contents.items():
+            write_atomic(beside / name, data, mode(name))
+        beside.rename(path)
+    except OSError:
+        if not path.is_dir():
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """Return a new hidden name beside `path`.
+
+    It is known before anything has it: a signal's exception, which may come between any two
+    lines, then never leaves a file that nobody can name.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
 def refuse_unwritable(folder: Path) -> None:

@@ -1,13 +1,16 @@
 """The caches in the user's folder stay below a size."""
 
 import contextlib
+import itertools
 import os
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from edgeconv.files import recall, trim_cache, write_atomic
+from edgeconv.files import recall, trim_cache, write_atomic, write_new_folder
 
 
 def filled(folder: Path, count: int) -> list[Path]:
@@ -73,3 +76,53 @@ def test_several_at_once(tmp_path: Path) -> None:
     assert failures == []
     trim_cache(tmp_path, 500)
     assert len(list(tmp_path.iterdir())) <= 5
+
+
+def interrupted_at(number: int, work: Callable[[], None]) -> bool:
+    """Whether `work` came as far as its line `number`, where Ctrl-C ends it."""
+    left = number
+
+    def trace(frame, event, argument):
+        nonlocal left
+        if event == "line":
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def write_file(path: Path) -> None:
+    write_atomic(path, b"data")
+
+
+def write_folder(path: Path) -> None:
+    write_new_folder(path, {"a": b"data", "b": b"data"})
+
+
+@pytest.mark.parametrize("work", [write_file, write_folder])
+def test_an_interruption_at_any_line_leaves_all_or_nothing(tmp_path: Path, work) -> None:
+    path = tmp_path / "new"
+    for number in itertools.count(1):
+        ended = interrupted_at(number, lambda: work(path))
+        assert {found.name for found in tmp_path.iterdir()} <= {"new"}, number
+        if path.is_file():
+            assert path.read_bytes() == b"data"
+            path.unlink()
+        if path.is_dir():
+            for found in path.iterdir():
+                assert found.read_bytes() == b"data"
+                found.unlink()
+            path.rmdir()
+        if not ended:
+            break
+    assert number > 10

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -25,7 +23,7 @@ from edgeconv.artifact.manifest import (
 from edgeconv.artifact.plan_check import check_plan
 from edgeconv.artifact.tensors import Array, Arrays, decode_tensor, weights_data_bytes
 from edgeconv.errors import ArtifactError, UsageError
-from edgeconv.files import cache_dir, write_atomic
+from edgeconv.files import cache_dir, write_atomic, write_new_folder
 from edgeconv.plan import Backend, Plan, Tensor
 from edgeconv.precision import Precision
 from edgeconv.strict import MismatchError, read
@@ -140,7 +138,7 @@ class Artifact:
         contents = {**self.entries, "manifest.json": self.manifest.to_bytes()}
         try:
             if not path.exists():
-                _unpack_new(path, contents)
+                write_new_folder(path, contents, file_mode)
             elif any(path.iterdir()) and not (path / "manifest.json").is_file():
                 raise UsageError(f"{path}: holds files that are no artifact; give a new folder.")
             for name, data in contents.items():
@@ -197,21 +195,6 @@ def _plan_bytes(plan: Plan) -> bytes:
 
 def _describe(data: bytes) -> File:
     return File(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
-
-
-def _unpack_new(path: Path, contents: Mapping[str, bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        aside.chmod(0o755)
-        for name, data in contents.items():
-            write_atomic(aside / name, data, file_mode(name))
-        aside.rename(path)
-    except OSError:
-        if not path.is_dir():  # else another process was first, with the same contents
-            raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _ensure(path: Path, data: bytes, mode: int) -> None:

@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from edgeconv.compiler.link.toolchain import CCompiler
-from edgeconv.files import cache_dir
+from edgeconv.errors import UsageError
+from edgeconv.files import cache_dir, write_new_folder
 
 RUNTIME = Path(__file__).parents[2] / "runtime"
 
@@ -68,17 +69,6 @@ def _compile(compiler: CCompiler, parts: tuple[str, ...], kept: Path) -> dict[st
         compiler.compile_objects(sources, CFLAGS, folder)
         objects = {path.name: path.read_bytes() for path in sorted(folder.glob("*.o"))}
     # A cache that cannot be written only costs time.
-    with suppress(OSError):
-        _keep(objects, kept)
+    with suppress(OSError, UsageError):
+        write_new_folder(kept, objects)
     return objects
-
-
-def _keep(objects: dict[str, bytes], kept: Path) -> None:
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=kept.parent))
-    try:
-        for name, content in objects.items():
-            (aside / name).write_bytes(content)
-        aside.rename(kept)  # fails when another process was faster
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
