@@ -19,6 +19,8 @@ from edgeconv.errors import EdgeconvError
 _ROUNDS = 5
 # Where one run takes seconds, fewer turns do: no more begin after so many times the time asked for.
 _PATIENCE = 5
+# Beside a run as long as this, what the first one does once is little.
+_NEEDS_NO_WARMING_S = 5
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,10 @@ def compare(source: str, target: str, seconds: float) -> tuple[Measured, Measure
 
 def _turn(session: Session, seconds: float) -> tuple[str, Sequence[float]]:
     """Return the driver's name and the times of the runs that fit, one at least."""
-    first = session.bench(warmup=1, repeat=1)
-    fitting = min(int(seconds * 1e3 / first.runs_ms[0]), 200)
-    if fitting < 2:
+    first = session.bench(warmup=0, repeat=1)
+    if first.runs_ms[0] > _NEEDS_NO_WARMING_S * 1e3:
         return first.device, first.runs_ms
+    fitting = min(max(int(seconds * 1e3 / first.runs_ms[0]), 1), 200)
     return first.device, session.bench(warmup=1, repeat=fitting).runs_ms
 
 

@@ -1,11 +1,12 @@
 """The benchmark of GPUs: both sides run the network, rightly, and what is wrong is not timed."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks.gpu import __main__ as benchmark
-from benchmarks.gpu.compare import compare
+from benchmarks.gpu.compare import _turn, compare
 from edgeconv.devices.session import Session
 
 
@@ -44,3 +45,19 @@ def test_what_is_wrong_has_no_time(monkeypatch):
     for side in both:
         assert side.reason.startswith("wrong: ")
         assert side.ms == 0
+
+
+@pytest.mark.parametrize(
+    ("run_ms", "calls"),
+    [(6e3, [(0, 1)]), (2e3, [(0, 1), (1, 1)]), (1e2, [(0, 1), (1, 10)]), (1, [(0, 1), (1, 200)])],
+)
+def test_a_run_of_seconds_is_not_repeated(run_ms, calls):
+    made = []
+
+    def bench(warmup, repeat):
+        made.append((warmup, repeat))
+        return SimpleNamespace(device="a driver", runs_ms=[run_ms] * repeat)
+
+    device, times = _turn(SimpleNamespace(bench=bench), seconds=1)
+    assert (device, made) == ("a driver", calls)
+    assert times == [run_ms] * calls[-1][1]
