@@ -58,3 +58,16 @@ def test_a_fragmented_arena_is_packed_again() -> None:
     arena = plan_arena(lives, 64)
     # With the largest first, b comes to lie above it, and leaves gaps that c and d do not fit.
     assert arena.bytes == arena.lower_bound == 576
+
+
+def test_another_order_is_tried_where_the_largest_first_misses_the_bound() -> None:
+    lives = {
+        "a": Lifetime(128, 3, 5),
+        "b": Lifetime(128, 1, 4),
+        "c": Lifetime(192, 3, 6),
+        "d": Lifetime(256, 2, 2),
+        "e": Lifetime(256, 0, 3),
+    }
+    arena = plan_arena(lives, 64)
+    # With d and e first, a and b come to lie above e, and moving them forward changes too little.
+    assert arena.bytes == arena.lower_bound == 704
