@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgeconv.compiler.schedules.machine import round_up
 
-# Orders that are tried in a row without a smaller arena, before the best one is taken.
+# Changes of an order that are tried in a row without a smaller arena.
 PATIENCE = 32
 
 
@@ -18,6 +18,11 @@ class Lifetime:
     bytes: int
     first: int
     last: int
+
+    @property
+    def steps(self) -> int:
+        """For how many steps it is live."""
+        return self.last - self.first + 1
 
     def overlaps(self, other: Lifetime) -> bool:
         """Whether both are live at some step."""
@@ -38,28 +43,72 @@ def plan_arena(lifetimes: Mapping[str, Lifetime], alignment: int) -> Arena:
 
     Greedy by size (Pisarchyk and Lee, 2020, arXiv:2001.03288): the largest tensor first, each at
     the lowest gap that holds it. While the arena is larger than its lower bound, the largest sum of
-    bytes live at one step, the tensor that ends last in it is placed first instead.
+    bytes live at one step, the tensor that ends last in it is placed first instead. Where that
+    never reaches the bound, other orders to start from have their turn.
     """
     lifetimes = {
         name: replace(life, bytes=round_up(life.bytes, alignment))
         for name, life in lifetimes.items()
     }
-    order = sorted(
-        lifetimes, key=lambda name: (-lifetimes[name].bytes, lifetimes[name].first, name)
-    )
     neighbours = _neighbours(lifetimes)
     bound = _lower_bound(lifetimes)
+    best: dict[str, int] = {}
+    size: int | None = None
+    for order in _orders(lifetimes, neighbours):
+        offsets, end = _improved(order, lifetimes, neighbours, bound)
+        if size is None or end < size:
+            best, size = offsets, end
+        if size == bound:
+            break
+    return Arena(offsets=best, bytes=size or 0, lower_bound=bound)
+
+
+def _orders(
+    lifetimes: Mapping[str, Lifetime], neighbours: Mapping[str, Sequence[str]]
+) -> Iterator[list[str]]:
+    """Yield the tensors, hardest to place first, by each measure of what makes one hard to place.
+
+    These are its bytes, for how long they are taken, the bytes that are live together with it, and
+    for how many steps it is live.
+    """
+
+    def size(name: str) -> int:
+        return lifetimes[name].bytes
+
+    def taken(name: str) -> int:
+        return lifetimes[name].bytes * lifetimes[name].steps
+
+    def rivals(name: str) -> int:
+        return sum(lifetimes[other].bytes for other in [name, *neighbours[name]])
+
+    def steps(name: str) -> int:
+        return lifetimes[name].steps
+
+    by_size = sorted(lifetimes, key=lambda name: (-size(name), lifetimes[name].first, name))
+    for measure in (size, taken, rivals, steps):
+        yield sorted(by_size, key=measure, reverse=True)
+
+
+def _improved(
+    order: list[str],
+    lifetimes: Mapping[str, Lifetime],
+    neighbours: Mapping[str, Sequence[str]],
+    bound: int,
+) -> tuple[dict[str, int], int]:
+    """Place tensors, first in this order, then with the one that ends last moved to its front.
+
+    Returns the best offsets, and the end of the last tensor.
+    """
     best, size = _place(order, lifetimes, neighbours)
     offsets, patience = best, PATIENCE
     while size > bound and patience > 0:
         last = max(order, key=lambda name: offsets[name] + lifetimes[name].bytes)
-        order.remove(last)
-        order.insert(0, last)
+        order = [last, *(name for name in order if name != last)]
         offsets, end = _place(order, lifetimes, neighbours)
         patience -= 1
         if end < size:
             best, size, patience = offsets, end, PATIENCE
-    return Arena(offsets=best, bytes=size, lower_bound=bound)
+    return best, size
 
 
 def _place(
