@@ -22,7 +22,8 @@ test: check  ## All checks, then all tests
 	@.venv/bin/python -m pytest --numprocesses auto --dist loadfile
 
 fuzz: setup  ## COUNT random layers on TARGET, FILES damaged files of each kind (SEED=N repeats a run)
-	@$(fuzz) layers --count $(COUNT) --target $(TARGET) --precision $(PRECISION) $(if $(SEED),--seed $(SEED))
+	@$(fuzz) layers --count $(COUNT) --target $(TARGET) --precision $(PRECISION) \
+		$(if $(HALF_ARITHMETIC),--half-arithmetic) $(if $(SEED),--seed $(SEED))
 	@$(fuzz) files --count $(FILES) $(if $(SEED),--seed $(SEED))
 
 bench: setup  ## Time networks and layers beside ONNX Runtime (ONLY='mobilenet*' some of them)

@@ -16,9 +16,14 @@ from edgeconv.errors import DeviceError
 # What `clGet*Info` is asked for (cl.h).
 _PLATFORM_NAME = 0x0902
 _DEVICE_TYPE, _DEVICE_NAME, _DRIVER_VERSION = 0x1000, 0x102B, 0x102D
+_MAX_COMPUTE_UNITS, _MAX_WORK_GROUP_SIZE = 0x1002, 0x1004
+_LOCAL_MEM_TYPE, _LOCAL_MEM_SIZE = 0x1022, 0x1023
+_IMAGE_SUPPORT, _IMAGE_MAX_BUFFER_SIZE = 0x1016, 0x1040
+_EXTENSIONS, _HOST_UNIFIED_MEMORY = 0x1030, 0x1035
 _DEVICE_TYPE_ALL, _DEVICE_TYPE_GPU = 0xFFFFFFFF, 1 << 2
+_DEDICATED = 1  # of CL_DEVICE_LOCAL_MEM_TYPE
 _MOST = 16  # platforms, devices of a platform
-_TEXT_BYTES = 1024
+_TEXT_BYTES = 1 << 14
 _TIMEOUT_S = 60.0
 # How the process that asks the drivers ends where $EDGECONV_OPENCL cannot be loaded.
 _NOT_LOADED = 3
@@ -27,6 +32,27 @@ ADVICE = (
     "Install the driver of this machine's GPU, or `apt-get install pocl-opencl-icd`, which runs "
     "kernels on the processor; EDGECONV_OPENCL names a library in another place."
 )
+
+
+@dataclass(frozen=True)
+class DeviceLimits:
+    """What of a device a target file's section `[gpu]` says, under the same names.
+
+    Attributes:
+        max_workgroup: most work-items of a work-group.
+        local_kib: local memory of a work-group, KiB; 0 where it lies in global memory.
+        compute_units: cores.
+        image_texels: most texels of an image that a buffer is read through; 0 without images.
+        half_arithmetic: whether the driver has `cl_khr_fp16`.
+        unified_memory: whether it shares the processor's memory.
+    """
+
+    max_workgroup: int
+    local_kib: int
+    compute_units: int
+    image_texels: int
+    half_arithmetic: bool
+    unified_memory: bool
 
 
 @dataclass(frozen=True)
@@ -39,14 +65,15 @@ class OpenClDevice:
         name: its own name.
         driver: the driver's version.
         gpu: whether it is one; PoCL's is the processor.
+        limits: what the driver says of it.
     """
 
     index: str
-
     platform: str
     name: str
     driver: str
     gpu: bool
+    limits: DeviceLimits
 
     @property
     def description(self) -> str:
@@ -99,7 +126,8 @@ def opencl_devices() -> list[OpenClDevice]:
             f"asking the OpenCL drivers for devices ended with {done.returncode}: "
             f"{'; '.join(lines) or 'no message'}. {ADVICE}"
         )
-    return [OpenClDevice(**entry) for entry in json.loads(done.stdout.splitlines()[-1])]
+    entries = json.loads(done.stdout.splitlines()[-1])
+    return [OpenClDevice(**{**one, "limits": DeviceLimits(**one["limits"])}) for one in entries]
 
 
 def _load() -> ctypes.CDLL | None:
@@ -123,19 +151,38 @@ def _ask(library: ctypes.CDLL) -> list[OpenClDevice]:
         name = _text(library.clGetPlatformInfo, platform, _PLATFORM_NAME)
         kinds = ctypes.c_uint64(_DEVICE_TYPE_ALL)
         for place, device in enumerate(_handles(library.clGetDeviceIDs, platform, kinds)):
-            kind = ctypes.c_uint64()
-            asked = ctypes.c_uint(_DEVICE_TYPE), ctypes.c_size_t(8), ctypes.byref(kind), None
-            library.clGetDeviceInfo(device, *asked)
+            info = library.clGetDeviceInfo
             devices.append(
                 OpenClDevice(
                     index=f"{number}:{place}",
                     platform=name,
-                    name=_text(library.clGetDeviceInfo, device, _DEVICE_NAME),
-                    driver=_text(library.clGetDeviceInfo, device, _DRIVER_VERSION),
-                    gpu=bool(kind.value & _DEVICE_TYPE_GPU),
+                    name=_text(info, device, _DEVICE_NAME),
+                    driver=_text(info, device, _DRIVER_VERSION),
+                    gpu=bool(_number(info, device, _DEVICE_TYPE) & _DEVICE_TYPE_GPU),
+                    limits=_limits(info, device),
                 )
             )
     return devices
+
+
+def _limits(info: Any, device: ctypes.c_void_p) -> DeviceLimits:
+    dedicated = _number(info, device, _LOCAL_MEM_TYPE) == _DEDICATED
+    images = _number(info, device, _IMAGE_SUPPORT)
+    return DeviceLimits(
+        max_workgroup=_number(info, device, _MAX_WORK_GROUP_SIZE),
+        local_kib=_number(info, device, _LOCAL_MEM_SIZE) // 1024 if dedicated else 0,
+        compute_units=_number(info, device, _MAX_COMPUTE_UNITS),
+        image_texels=_number(info, device, _IMAGE_MAX_BUFFER_SIZE) if images else 0,
+        half_arithmetic="cl_khr_fp16" in _text(info, device, _EXTENSIONS).split(),
+        unified_memory=bool(_number(info, device, _HOST_UNIFIED_MEMORY)),
+    )
+
+
+def _number(info: Any, device: ctypes.c_void_p, what: int) -> int:
+    """Return an integer of 4 or 8 bytes; 0 where the driver does not know it."""
+    value = ctypes.c_uint64()
+    info(device, ctypes.c_uint(what), ctypes.c_size_t(8), ctypes.byref(value), None)
+    return value.value
 
 
 def _handles(function: Any, *of: Any) -> list[ctypes.c_void_p]:

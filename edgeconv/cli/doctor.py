@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 
@@ -138,7 +138,13 @@ def _opencl() -> Check:
         return Check("gpu", "an OpenCL driver", "broken", str(error), remedy)
     if device is None:
         return Check("gpu", "an OpenCL driver", "missing", "", remedy)
-    return Check("gpu", "an OpenCL driver", "ok", device.description)
+    limits = ", ".join(f"{name} {_toml(value)}" for name, value in asdict(device.limits).items())
+    return Check("gpu", "an OpenCL driver", "ok", f"{device.description}: {limits}")
+
+
+def _toml(value: int) -> str:
+    """Return a value as it stands in a target file."""
+    return str(value).lower()
 
 
 def _cache() -> Check:

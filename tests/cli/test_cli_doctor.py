@@ -1,4 +1,8 @@
+import dataclasses
+
 import pytest
+
+from edgeconv.target import Gpu
 
 STATES = ("ok", "missing", "broken", "wrong version", "not writable", "disk full")
 
@@ -62,3 +66,12 @@ def test_a_full_disk_is_named(cli_json, monkeypatch, tmp_path):
     assert checks(cli_json("doctor"))["cache folder"]["state"] == "ok"
     monkeypatch.setattr("edgeconv.cli.doctor.CACHE_BYTES", 1 << 60)
     assert checks(cli_json("doctor"))["cache folder"]["state"] == "disk full"
+
+
+def test_the_drivers_limits_are_named_as_in_a_target_file(cli_json):
+    found = checks(cli_json("doctor"))["an OpenCL driver"]["found"]
+    limits = dict(part.split() for part in found.rsplit(": ", 1)[1].split(", "))
+    assert set(limits) <= {field.name for field in dataclasses.fields(Gpu)}
+    # PoCL's local memory is ordinary memory, which it shares with the processor that it is.
+    assert (limits["local_kib"], limits["unified_memory"]) == ("0", "true")
+    assert int(limits["image_texels"]) >= 65536  # as OpenCL 1.2 asks of devices with images

@@ -161,3 +161,10 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert (summary["half_arithmetic"], summary["verified"]) == (True, True)
     result = CliRunner().invoke(app, ["inspect", str(path)], env={"COLUMNS": "200"})
     assert "half precision for" in result.stdout
+
+
+def test_a_sum_of_one_product_a_turn() -> None:
+    """Nine channels of a group for one result: the innermost loop holds nothing but the sum."""
+    artifact = compiled(Stored(nn.Conv2d(36, 4, 3, groups=4)), image(1, 36, 12, 12))
+    assert max(step.half_run for step in artifact.plan.steps) == 9
+    assert artifact.verify().passed

@@ -12,7 +12,7 @@ from edgeconv.artifact import CPU_FUNCTIONS, OPENCL_SOURCES, Artifact, Model
 from edgeconv.bench import EMULATED, device_notes
 from edgeconv.devices import open_device, open_session, twin
 from edgeconv.errors import ArtifactError, DeviceError, UsageError
-from edgeconv.opencl import OpenClDevice
+from edgeconv.opencl import DeviceLimits, OpenClDevice
 from edgeconv.plan import NDRange, Plan
 from edgeconv.target import load_target
 from edgeconv.verify import verify
@@ -90,7 +90,8 @@ def test_a_wrong_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("gpu", [True, False])
 def test_only_a_processor_emulates(monkeypatch: pytest.MonkeyPatch, gpu: bool) -> None:
-    found = OpenClDevice("0:0", "A platform", "A device", "1.0", gpu=gpu)
+    limits = DeviceLimits(256, 32, 4, 65536, half_arithmetic=True, unified_memory=True)
+    found = OpenClDevice("0:0", "A platform", "A device", "1.0", gpu, limits)
     monkeypatch.setattr(twin, "opencl_devices", lambda: [found])
     device = open_device("opencl", load_target("mali-g610"))
     assert device.emulated is not gpu

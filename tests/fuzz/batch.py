@@ -46,27 +46,37 @@ class Outcome:
 
 
 class SideBySide(nn.Module):
-    """Several networks as one, each with its own inputs and outputs."""
+    """Several networks as one, each with its own inputs and outputs.
 
-    def __init__(self, modules: Sequence[nn.Module], counts: Sequence[int]) -> None:
+    With `stored`, each network's first input is the result of a kernel, which is stored in half
+    precision where results are; an input of the whole is not.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], counts: Sequence[int], stored: bool) -> None:
         super().__init__()
-        self.nets, self.counts = nn.ModuleList(modules), list(counts)
+        self.nets, self.counts, self.stored = nn.ModuleList(modules), list(counts), stored
 
     def forward(self, *inputs: Tensor) -> list[Tensor]:
         left = iter(inputs)
-        results = (
-            net(*itertools.islice(left, count))
-            for net, count in zip(self.nets, self.counts, strict=True)
-        )
+        results = []
+        for net, count in zip(self.nets, self.counts, strict=True):
+            first, *others = itertools.islice(left, count)
+            results.append(net(-first if self.stored else first, *others))
         return [t for y in results for t in ([y] if isinstance(y, Tensor) else y)]
 
 
 def run_batch(
-    seeds: Sequence[int], target: str, core: int | None = None, precision: str = "fp32"
+    seeds: Sequence[int],
+    target: str,
+    core: int | None = None,
+    *,
+    precision: str = "fp32",
+    half_arithmetic: bool = False,
 ) -> list[Outcome]:
     """Compare the configurations of all seeds with eager PyTorch.
 
-    `core` is the only one to compile on, None for all; `precision` is as for `edgeconv.compile`.
+    `core` is the only one to compile on, None for all; `precision` and `half_arithmetic` are as for
+    `edgeconv.compile`.
 
     Raises what exporting, compiling or running raises, where there are several: one of them
     cannot be compiled. A single one is refused or failed then.
@@ -77,8 +87,12 @@ def run_batch(
             configs.append(draw_config(seed))
         except RefusedError as error:
             refused.append(Outcome(seed, error.family, error.text, "refused", reason=str(error)))
+    if not configs:
+        return refused
     try:
-        return refused + (_compared(configs, target, core, precision) if configs else [])
+        with _compiling_on(core):
+            artifact = _compiled(configs, target, precision, half_arithmetic)
+        return refused + _compared(configs, artifact)
     except Exception as error:
         if len(seeds) > 1:
             raise
@@ -91,38 +105,42 @@ def run_batch(
         return [Outcome(config.seed, config.family, config.text, verdict, reason=reason)]
 
 
-def _compared(
-    configs: Sequence[Config], target: str, core: int | None, precision: str
-) -> list[Outcome]:
-    network = SideBySide([c.module for c in configs], [len(c.inputs) for c in configs]).eval()
+def _compiled(
+    configs: Sequence[Config], target: str, precision: str, half_arithmetic: bool
+) -> Artifact:
+    """Return all of them as one artifact, whose golden case are their inputs."""
+    modules, counts = [c.module for c in configs], [len(c.inputs) for c in configs]
+    network = SideBySide(modules, counts, stored=precision != "fp32").eval()
     inputs = [tensor for config in configs for tensor in config.inputs]
-    case = {f"inputs_{i}": tensor.numpy() for i, tensor in enumerate(inputs)}
     gpu = load_target(target).gpu is not None
-    with _compiling_on(core):
-        artifact = edgeconv.compile(
-            network,
-            inputs,
-            target=target,
-            golden_inputs=[case],
-            precision=precision,
-            # What a twin is made of is in every artifact, without an NDK in a bundle only.
-            emit="bundle" if gpu else "lib" if target == "host" else "exe",
-        )
-    results = list(_results(artifact, case, target, GPU_THREADS if gpu else THREADS))
-    wanted = iter(artifact.golden_cases()[0][1].items())
+    return edgeconv.compile(
+        network,
+        inputs,
+        target=target,
+        golden_inputs=[{f"inputs_{i}": tensor.numpy() for i, tensor in enumerate(inputs)}],
+        precision=precision,
+        half_arithmetic=half_arithmetic,
+        # What a twin is made of is in every artifact, without an NDK in a bundle only.
+        emit="bundle" if gpu else "lib" if target == "host" else "exe",
+    )
+
+
+def _compared(configs: Sequence[Config], artifact: Artifact) -> list[Outcome]:
+    """Return what became of each."""
+    (case, outputs), *_ = artifact.golden_cases()
+    results, wanted = list(_results(artifact, case)), iter(outputs.items())
     tolerances = {tensor.name: tensor.tolerance for tensor in artifact.manifest.outputs}
-    outcomes = []
-    for config in configs:
-        outputs = dict(itertools.islice(wanted, config.outputs))
-        outcomes.append(_judge(config, outputs, results, tolerances))
-    return outcomes
+    return [
+        _judge(config, dict(itertools.islice(wanted, config.outputs)), results, tolerances)
+        for config in configs
+    ]
 
 
-def _results(
-    artifact: Artifact, case: dict[str, Any], target: str, counts: Sequence[int]
-) -> Iterator[dict[str, Any]]:
+def _results(artifact: Artifact, case: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the outputs for every number of threads."""
-    if target != "host":
+    target = artifact.manifest.target
+    counts = THREADS if target.gpu is None else GPU_THREADS
+    if target.name != "host":
         session = open_session(artifact)
         for threads in counts:
             yield session.run(case, threads)

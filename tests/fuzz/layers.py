@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="of the first one; drawn by default")
     parser.add_argument("--target", default="host")
     parser.add_argument("--precision", choices=[*Precision], default="fp32", help="of GPUs")
+    parser.add_argument("--half-arithmetic", action="store_true", help="of GPUs that have it")
     parser.add_argument("--family", choices=FAMILIES, help="instead of all in turn")
     parser.add_argument("--batch", type=int, default=40, help="configurations per compilation")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
@@ -44,11 +45,12 @@ def main(options: argparse.Namespace) -> int:
         outcomes: list[Outcome] = []
         started = time.monotonic()
         try:
-            runner = functools.partial(run_batch, precision=options.precision)
+            precision, in_half = options.precision, options.half_arithmetic
+            runner = functools.partial(run_batch, precision=precision, half_arithmetic=in_half)
             for outcome in run_batches(batches, options.target, options.processes, runner):
                 outcomes.append(outcome)
                 if outcome.verdict == "failed":
-                    text = failure(outcome, options.target, options.precision)
+                    text = failure(outcome, options.target, precision, half_arithmetic=in_half)
                     print(f"\n{text}", flush=True)
                 _progress(len(outcomes), options.count, started)
         except KeyboardInterrupt:
@@ -59,11 +61,15 @@ def main(options: argparse.Namespace) -> int:
     return 0 if complete and all(outcome.verdict != "failed" for outcome in outcomes) else 1
 
 
-def failure(outcome: Outcome, target: str, precision: str = "fp32") -> str:
+def failure(
+    outcome: Outcome, target: str, precision: str = "fp32", *, half_arithmetic: bool = False
+) -> str:
     """Say what failed, and how to see it again."""
     command = f"python -m fuzz layers --count 1 --seed {outcome.seed} --target {target}"
     if precision != "fp32":
         command += f" --precision {precision}"
+    if half_arithmetic:
+        command += " --half-arithmetic"
     return (
         f"FAILED seed {outcome.seed} ({outcome.family}): {outcome.reason}\n"
         f"  {outcome.text}\n"

@@ -6,9 +6,12 @@ import os
 import random
 import signal
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+import edgeconv
+from edgeconv.artifact import Artifact
 from fuzz.batch import Outcome, run_batch
 from fuzz.config import FAMILIES, RefusedError, draw_config
 from fuzz.layers import failure, table
@@ -88,4 +91,22 @@ def test_the_summary_counts_verdicts_and_reasons() -> None:
     assert lines[3].split() == ["all", "1", "2", "1", "2.000", "(seed", "4)"]
     assert lines[-1].split(maxsplit=1) == ["2", "kernel # is larger than #"]
     assert "--count 1 --seed 4 --target host" in failure(outcomes[3], "host")
-    assert "--target mali-g57 --precision fp16" in failure(outcomes[3], "mali-g57", "fp16")
+    text = failure(outcomes[3], "mali-g57", "fp16", half_arithmetic=True)
+    assert "--target mali-g57 --precision fp16 --half-arithmetic" in text
+
+
+def test_half_arithmetic_of_a_gpu_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+    whole = edgeconv.compile
+
+    def compile_(*arguments: Any, **options: Any) -> Artifact:
+        compiled.append(whole(*arguments, **options))
+        return compiled[-1]
+
+    monkeypatch.setattr(edgeconv, "compile", compile_)
+    seeds = [list(FAMILIES).index(family) for family in ("dense", "pointwise", "transposed")]
+    outcomes = run_batch(seeds, "mali-g610", precision="fp16", half_arithmetic=True)
+    assert {o.verdict for o in outcomes} == {"passed"}, table(outcomes)
+    (artifact,) = compiled
+    assert artifact.manifest.precision == "fp16"
+    assert artifact.plan.half_runs

@@ -173,7 +173,7 @@ def _in_runs(
     if extent > count:
         last = tirx.EQ(tirx.bitwise_and(var - loop.min, count - 1), count - 1)
         inside.append(tirx.IfThenElse(last, tirx.SeqStmt([*end, *begin]), None))
-    around = tirx.For(var, loop.min, loop.extent, loop.kind, tirx.SeqStmt(inside))
+    around = tirx.For(var, loop.min, loop.extent, loop.kind, tirx.stmt_seq(*inside))
     rest = end if extent % count or extent == count else []
     return tirx.SeqStmt([*map(tirx.AllocBuffer, parts.values()), *begin, around, *rest])
 
