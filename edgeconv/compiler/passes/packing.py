@@ -10,7 +10,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
-def _pad_axis(array: Array, axis: int, multiple: int) -> Array:
+def pad_axis(array: Array, axis: int, multiple: int) -> Array:
+    """Return the array with zeros up to a multiple of elements along an axis."""
     missing = -array.shape[axis] % multiple
     widths = [(0, missing if i == axis else 0) for i in range(array.ndim)]
     return np.pad(array, widths)
@@ -18,12 +19,12 @@ def _pad_axis(array: Array, axis: int, multiple: int) -> Array:
 
 def pad_columns(array: Array, multiple: int) -> Array:
     """(*rest, N) with zeros up to a multiple of columns."""
-    return np.ascontiguousarray(_pad_axis(array, array.ndim - 1, multiple))
+    return np.ascontiguousarray(pad_axis(array, array.ndim - 1, multiple))
 
 
 def pack_channels(array: Array, block: int) -> Array:
     """(N, C, *spatial) to (N, ceil(C/block), *spatial, block), zeros beyond C."""
-    padded = _pad_axis(array, 1, block)
+    padded = pad_axis(array, 1, block)
     batch, channels, *size = padded.shape
     blocks = padded.reshape(batch, channels // block, block, *size)
     return np.ascontiguousarray(np.moveaxis(blocks, 2, -1))
@@ -35,7 +36,7 @@ def pack_conv_weight(weight: Array, block: int, tile: int, *, in_block: int = 0)
     So what a register tile of `tile` blocks multiplies at one step stands together. For an input
     in blocks of one channel the kernel comes after IC: such a channel is a plane of its own.
     """
-    padded = _pad_axis(weight, 0, block * tile)
+    padded = pad_axis(weight, 0, block * tile)
     channels, inputs, *kernel = padded.shape
     blocks = padded.reshape(channels // block // tile, tile, block, inputs, *kernel)
     rank = len(kernel)
@@ -53,7 +54,7 @@ def pack_depthwise_weight(weight: Array, block: int) -> Array:
 
 def pack_matmul_weight(weight: Array, tile: int) -> Array:
     """(*batch, K, N) to (*batch, ceil(N/tile), K, tile), zeros beyond N."""
-    padded = _pad_axis(weight, weight.ndim - 1, tile)
+    padded = pad_axis(weight, weight.ndim - 1, tile)
     *batch, depth, columns = padded.shape
     panels = padded.reshape(*batch, depth, columns // tile, tile)
     return np.ascontiguousarray(np.moveaxis(panels, -2, -3))

@@ -16,6 +16,7 @@ from edgeconv.compiler.passes.layout.convolutions import (
     dilated,
     direct,
     gpu,
+    gpu_deformable,
     grouped,
     pixel,
     plain,
@@ -43,7 +44,7 @@ WAYS: tuple[Way, ...] = (
 )
 
 GPU_WAYS: tuple[Way, ...] = (
-    gpu.deformable,
+    gpu_deformable.lower,
     gpu.depthwise,
     gpu.pointwise,
     gpu.narrow,

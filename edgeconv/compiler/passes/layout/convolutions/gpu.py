@@ -18,16 +18,13 @@ from edgeconv.compiler.compute.conv import (
     depthwise_blocked,
     pointwise_blocked,
 )
-from edgeconv.compiler.compute.deformable import deformable_blocked
 from edgeconv.compiler.compute.winograd import winograd_input, winograd_output, winograd_products
-from edgeconv.compiler.graph import constant
 from edgeconv.compiler.passes.conv_call import Convolution, Transposed
 from edgeconv.compiler.passes.layout.convolutions import winograd
-from edgeconv.compiler.passes.layout.convolutions.deformable import surrounding_pixels
 from edgeconv.compiler.passes.layout.convolutions.weights import Pack, packed_weight
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.packing import Array, pack_conv_weight, pack_depthwise_weight
-from edgeconv.compiler.passes.rewriting import shape_of, substitute
+from edgeconv.compiler.passes.rewriting import shape_of
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine
 from edgeconv.compiler.schedules.gpu.tiles import Tile, block_counts, choose_tile
 from edgeconv.compiler.schedules.gpu.winograd_choice import choose
@@ -39,35 +36,6 @@ MAX_PHASES = 9
 # Blocks of a panel, blocks that it reads, and channels of a group, at most: more do not stay in
 # registers.
 MAX_NARROW = 8
-
-
-def deformable(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
-    """Take products of sampled columns with constant weights; emit the columns of others."""
-    if conv.data.name not in forms.samplings:
-        return None
-    sampling, call = forms.samplings[conv.data.name]
-    forms.tables.families[name] = "deformable"
-    ins, outs = sampling.channels // conv.groups, conv.out_channels // conv.groups
-    moved = sampling.channels // sampling.offset_groups
-    whole = ins % BLOCK == moved % BLOCK == 0 and (conv.groups == 1 or outs % BLOCK == 0)
-    # One group has no ends that blocks could cross.
-    whole = whole or conv.groups == sampling.offset_groups == 1
-    if conv.weight is None or not whole:
-        forms.emit(conv.data, substitute(call, forms.as_plain))
-        return None
-    data, *moves = call.args[1].fields
-    pixels = surrounding_pixels(forms, name, data, [])
-    tile = _tile(forms, conv, shape_of(pixels)[0], (sampling.pixels,))
-    kernels = conv.weight.reshape(conv.out_channels, -1, sampling.window.taps)
-    weight = constant(pack_conv_weight(kernels, BLOCK, tile.blocks))
-    options = {
-        "sampling": sampling,
-        "groups": conv.groups,
-        "columns": tile.columns,
-        "tiles": -(-sampling.pixels // tile.columns),
-    }
-    tensors = [pixels, weight, *map(forms.as_plain, moves)]
-    return forms.call(deformable_blocked, tensors, **options), BLOCK
 
 
 def depthwise(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
