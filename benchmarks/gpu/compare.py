@@ -10,7 +10,7 @@ from time import perf_counter
 import edgeconv
 from benchmarks.case import build
 from benchmarks.gpu.dlight import dlight_schedules
-from benchmarks.gpu.traffic import moved, needed
+from benchmarks.gpu.traffic import by_tiles, moved, needed
 from edgeconv.artifact import Artifact
 from edgeconv.devices import open_session
 from edgeconv.devices.session import Session
@@ -31,6 +31,7 @@ class Measured:
         kernels: launches of a run, one a step.
         layouts: of them, those that only change a layout.
         moved, needed: bytes of the kernels' operands, and the least of those.
+        tiles: bytes of `moved` that Winograd's transformed tiles and weights add.
         arena, bound: bytes of the intermediate tensors, and the least of those.
         error: largest error in parts of its tolerance.
         ms: median time of a run; 0 where it is wrong or fails.
@@ -41,6 +42,7 @@ class Measured:
     layouts: int
     moved: int
     needed: int
+    tiles: int
     arena: int
     bound: int
     error: float = 0.0
@@ -90,6 +92,7 @@ def _checked(session: Session) -> Measured:
         layouts=sum(step.family == "layout" for step in plan.steps),
         moved=moved(plan),
         needed=needed(plan),
+        tiles=by_tiles(plan),
         arena=plan.arena_bytes,
         bound=plan.arena_lower_bound,
     )

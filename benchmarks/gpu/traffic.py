@@ -37,6 +37,24 @@ def needed(plan: Plan) -> int:
     )
 
 
+def by_tiles(plan: Plan) -> int:
+    """Return the bytes of Winograd's transformed tiles and weights beyond those of `needed`."""
+    within = {i for step in plan.steps if step.family == WINOGRAD for i in step.outputs}
+    tiles = sum(
+        _bytes(plan.buffers[i], plan.buffers[i].shape)
+        for step in plan.steps
+        for i in (*step.inputs, *step.outputs)
+        if i in within
+    )
+    return tiles + sum(
+        _bytes(plan.buffers[i], plan.buffers[i].shape) - size
+        for step in plan.steps
+        if step.family == WINOGRAD
+        for i, size in _needed(plan, step)
+        if plan.buffers[i].space is Space.WEIGHTS
+    )
+
+
 def _needed(plan: Plan, step: Step) -> Iterator[tuple[int, int]]:
     """Yield the operands of a step, by their places in the plan, and their bytes."""
     for i in (*step.inputs, *step.outputs):

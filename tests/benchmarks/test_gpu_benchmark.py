@@ -4,8 +4,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+import edgeconv
 from benchmarks.gpu import __main__ as benchmark
+from benchmarks.gpu import traffic
 from benchmarks.gpu.compare import _turn, compare
 from edgeconv.devices.session import Session
 
@@ -22,6 +25,7 @@ def test_both_are_right_and_timed(measured):
         assert 0 < side.error < 1
         assert side.ms > 0
         assert side.moved >= side.needed > 0
+        assert side.tiles == 0
         assert side.arena >= side.bound > 0
         assert side.kernels > side.layouts
     assert driver
@@ -61,3 +65,14 @@ def test_a_run_of_seconds_is_not_repeated(run_ms, calls):
     device, times = _turn(SimpleNamespace(bench=bench), seconds=1)
     assert (device, made) == ("a driver", calls)
     assert times == [run_ms] * calls[-1][1]
+
+
+def test_the_bytes_of_winograd_are_told_apart():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(*(torch.nn.Conv2d(64, 64, 3, padding=1) for _ in range(2))).eval()
+    plan = edgeconv.compile(net, (torch.randn(1, 64, 56, 56),), target="mali-g610").plan
+    assert sum(step.family == traffic.WINOGRAD for step in plan.steps) == 4
+    tiles = 2 * 2 * 2 * 64 * 14 * 14 * 36 * 4  # written and read, before and after, twice
+    weights = 2 * 64 * 64 * (36 - 9) * 4
+    assert traffic.by_tiles(plan) == tiles + weights
+    assert traffic.moved(plan) - traffic.by_tiles(plan) == traffic.needed(plan)
