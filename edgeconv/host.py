@@ -109,6 +109,7 @@ def describe_host() -> dict[str, Any]:
             "fma_lanes_per_cycle": macs,
             "l1d_kib": _cache_kib(1, "Data") or 32,
             "l2_kib": _cache_kib(2, "Unified") or 256,
+            "l3_kib": _cache_kib(3, "Unified"),
             "memory_mib": _memory_mib(),
         },
     }

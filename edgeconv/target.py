@@ -35,6 +35,7 @@ class Cpu:
         l2_kib: second-level cache that one core can use, KiB.
         memory_mib: the board's memory, MiB; 0 where unknown.
         l2_shared: whether the cores have the second-level cache in common.
+        l3_kib: third-level cache of all cores, KiB; 0 where there is none, or unknown.
     """
 
     cores: int
@@ -46,6 +47,7 @@ class Cpu:
     l2_kib: int
     memory_mib: int = 0
     l2_shared: bool = False
+    l3_kib: int = 0
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ _RANGES = {  # smallest and largest sensible value of each number
     "cpu.fma_lanes_per_cycle": (1, 256),
     "cpu.l1d_kib": (1, 4096),
     "cpu.l2_kib": (1, 262_144),
+    "cpu.l3_kib": (0, 4_194_304),
     "cpu.memory_mib": (0, 67_108_864),
     "gpu.max_workgroup": (16, 4096),
     "gpu.wave": (1, 128),

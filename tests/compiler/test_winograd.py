@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -15,7 +17,7 @@ from onnx_graphs import compile_model, graph_model, run_model
 from edgeconv.compiler.compute import toom_cook
 from edgeconv.compiler.compute.winograd import Tiling
 from edgeconv.compiler.passes.layout.convolutions import dilated, winograd
-from edgeconv.compiler.schedules.machine import Machine, register_tile
+from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, register_tile
 from edgeconv.compiler.schedules.winograd import Layer, choose, direct_cost
 from edgeconv.devices import open_session
 from edgeconv.target import load_target
@@ -305,3 +307,25 @@ def test_the_model_counts_the_way_of_the_weights() -> None:
     chosen = choose(small, [2, 4], machine, direct_cost(small, machine))
     assert chosen is not None
     assert chosen[0].m == 2
+
+
+def test_chunks_of_two_threads_keep_within_five_megabytes() -> None:
+    machine = replace(Machine.of(load_target("rasp4")), l2_bytes=512 << 10, l3_bytes=32 << 20)
+    for channels, side in [(128, 256), (256, 128), (512, 64), (1024, 32), (1024, 16)]:
+        wide = layer(channels, channels, side, machine)
+        chosen = choose(wide, [4], machine, math.inf)
+        assert chosen is not None
+        tiling, tile = chosen
+        channels_kept = channels + tile.blocks * machine.lanes
+        kept = tiling.side**2 * tiling.rows * tiling.across * channels_kept * FLOAT_BYTES
+        assert 2 * kept < 5e6, tiling
+
+
+def test_small_tiles_share_weights_that_a_third_level_cache_holds() -> None:
+    """Two chunks then cost less than the larger weights of large tiles, which take one."""
+    alone = replace(Machine.of(load_target("rasp4")), l2_bytes=512 << 10)
+    small = layer(512, 512, 7, alone)
+    for machine, m in [(alone, 4), (replace(alone, l3_bytes=32 << 20), 2)]:
+        chosen = choose(small, [2, 4], machine, math.inf)
+        assert chosen is not None
+        assert chosen[0].m == m

@@ -19,6 +19,8 @@ LOAD_COST = 0.5
 # What the caches deliver in one issue slot.
 L1_BYTES_PER_SLOT = 64
 L2_BYTES_PER_SLOT = 16
+# What third-level caches deliver to one core, about.
+L3_BYTES_PER_SLOT = 8
 # What memory delivers.
 MEMORY_BYTES_PER_SLOT = 2.0
 MAX_COLUMNS = 28
@@ -39,6 +41,7 @@ class Machine:
         l1_bytes: first-level data cache.
         l2_bytes: second-level cache.
         l2_shared: whether the cores have it in common.
+        l3_bytes: third-level cache of all cores; 0 where there is none.
     """
 
     lanes: int
@@ -47,6 +50,7 @@ class Machine:
     l1_bytes: int
     l2_bytes: int
     l2_shared: bool = False
+    l3_bytes: int = 0
 
     @staticmethod
     def of(target: Target) -> Machine:
@@ -58,6 +62,7 @@ class Machine:
             l1_bytes=target.cpu.l1d_kib * 1024,
             l2_bytes=target.cpu.l2_kib * 1024,
             l2_shared=target.cpu.l2_shared,
+            l3_bytes=target.cpu.l3_kib * 1024,
         )
 
     @property

@@ -13,6 +13,7 @@ from edgeconv.compiler.compute.winograd import Tiling
 from edgeconv.compiler.schedules.machine import (
     FLOAT_BYTES,
     L2_BYTES_PER_SLOT,
+    L3_BYTES_PER_SLOT,
     MEMORY_BYTES_PER_SLOT,
     Machine,
     RegisterTile,
@@ -24,6 +25,9 @@ from edgeconv.compiler.schedules.machine import (
 TRANSFORM_SLOTS = 6
 # Into how many parts the rows of wide images are cut at most.
 MAX_PARTS = 8
+# What a thread keeps of a chunk, even where more would save weights ways from memory: programs
+# of two threads then take about 5 MB beyond weights and tensors.
+MAX_CHUNK_BYTES = 2_400_000
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,9 @@ class Layer:
 def choose(
     layer: Layer, sizes: Iterable[int], machine: Machine, budget: float
 ) -> tuple[Tiling, RegisterTile] | None:
-    """Return the fastest tiling with its register tile; None where none is faster than `budget`.
+    """Return the fastest tiling with its register tile; None where it is not faster than `budget`.
+
+    Tilings whose chunks keep to `MAX_CHUNK_BYTES` come first, or else those with the smallest.
 
     Args:
         layer: the convolution.
@@ -84,13 +90,18 @@ def choose(
         budget: issue slots that another way takes.
     """
     costs = [
-        (_cost(layer, tiling, tile, machine), tiling, tile)
+        (
+            max(sum(_chunk_bytes(layer, tiling, tile)), MAX_CHUNK_BYTES),
+            _cost(layer, tiling, tile, machine),
+            tiling,
+            tile,
+        )
         for tiling, tile in _candidates(layer, sizes, machine)
     ]
-    best = min(costs, key=lambda entry: (entry[0], astuple(entry[1])), default=None)
-    if best is None or best[0] >= budget:
+    best = min(costs, key=lambda entry: (*entry[:2], astuple(entry[2])), default=None)
+    if best is None or best[1] >= budget:
         return None
-    return best[1:]
+    return best[2:]
 
 
 def _candidates(
@@ -125,20 +136,35 @@ def _cost(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine) ->
     products = side * side * layer.depth * layer.out_blocks * tile.cost
     transforms = blocks * (m + side) * side * TRANSFORM_SLOTS
     weights = side * side * layer.weights
-    again = L2_BYTES_PER_SLOT if weights <= machine.l2_bytes // 2 else MEMORY_BYTES_PER_SLOT
-    streams = weights / MEMORY_BYTES_PER_SLOT + (chunks - 1) * weights / again
-    spilled = _spilled(layer, tiling, tile, machine) / MEMORY_BYTES_PER_SLOT
+    streams = weights / MEMORY_BYTES_PER_SLOT + (chunks - 1) * weights / _rate(weights, machine)
+    chunk_bytes = sum(_chunk_bytes(layer, tiling, tile))
+    spilled = _spilled(layer, tiling, tile, machine) / _rate(chunk_bytes, machine)
     return chunks * (tiles * (products + transforms) + spilled) + streams
+
+
+def _rate(size: int, machine: Machine) -> float:
+    """Return the bytes that arrive in a slot of `size`, which was there before.
+
+    They have half of a cache: what is used with them has the rest.
+    """
+    if size <= machine.l2_bytes // 2:
+        return L2_BYTES_PER_SLOT
+    return L3_BYTES_PER_SLOT if size <= machine.l3_bytes // 2 else MEMORY_BYTES_PER_SLOT
 
 
 def _spilled(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine) -> float:
     """Return the bytes that a chunk moves beyond the second-level cache, half of which it has."""
-    place = tiling.side**2 * tiling.rows * tiling.across * FLOAT_BYTES
-    data = place * layer.taps * layer.in_blocks * layer.in_block
-    result = place * tile.blocks * layer.out_block
+    data, result = _chunk_bytes(layer, tiling, tile)
     beyond = max(0.0, 1 - machine.l2_bytes / 2 / (data + result))
     panels = layer.out_blocks // tile.blocks
     return beyond * (data * (1 + panels) + 2 * result * panels)
+
+
+def _chunk_bytes(layer: Layer, tiling: Tiling, tile: RegisterTile) -> tuple[int, int]:
+    """Return the bytes of a chunk's transformed input, and of one panel's products."""
+    place = tiling.side**2 * tiling.rows * tiling.across * FLOAT_BYTES
+    data = place * layer.taps * layer.in_blocks * layer.in_block
+    return data, place * tile.blocks * layer.out_block
 
 
 def direct_cost(layer: Layer, machine: Machine) -> float:
