@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeconv.compiler.schedules.machine import Machine, few_pixels, image_tile, tile_counts
+from edgeconv.compiler.schedules.machine import (
+    Machine,
+    few_pixels,
+    image_tile,
+    pixel_tile,
+    tile_counts,
+)
 
 MACHINES = {
     "x86-64-v4": Machine(16, 32, lane_fma=False, l1_bytes=49152, l2_bytes=2 << 20),
@@ -46,3 +52,22 @@ def test_small_images_with_much_weight_take_several_rows(machine: Machine) -> No
     assert tile_of((4, 4), 32, 4096, machine).rows > 1
     assert not few_pixels((56, 56))
     assert tile_of((56, 56), 32, 4096, machine).rows == 1
+
+
+def columns_of(pixels: int, machine: Machine) -> int:
+    counts, block = tile_counts(16), machine.lanes
+    return pixel_tile(pixels, counts, machine, block=block, in_block=block).columns
+
+
+@given(pixels=st.integers(1, 4000))
+def test_tiles_for_lanes_of_fmas_are_whole(pixels: int) -> None:
+    assert pixels % columns_of(pixels, MACHINES["a72"]) == 0
+
+
+def test_the_last_tile_is_narrower_only_where_that_helps() -> None:
+    machine = MACHINES["x86-64-v3"]
+    assert 3136 % columns_of(3136, machine) == 0
+    # The divisors are 7 and 49; 1, 3, 9, 11, ...; none.
+    assert columns_of(49, machine) in (5, 6)
+    assert columns_of(1089, machine) in (5, 6)
+    assert columns_of(3137, machine) in (5, 6)

@@ -121,6 +121,21 @@ def pad_spatial(
     return te.compute([*data.shape[:first], *padded, *data.shape[last:]], element, name=name)
 
 
+def strided(data: te.Tensor, stride: Sequence[int], size: Sequence[int]) -> te.Tensor:
+    """Take every `stride`-th element of blocked `data` along each spatial axis, `size` of them.
+
+    (N, blocks, *spatial, block) to (N, blocks, *size, block).
+    """
+
+    def element(n: tirx.Var, outer: tirx.Var, *rest: tirx.Var) -> tirx.PrimExpr:
+        *axes, lane = rest
+        places = [axis * step for axis, step in zip(axes, stride, strict=True)]
+        return data(n, outer, *places, lane)
+
+    batch, blocks, *_, block = data.shape
+    return te.compute((batch, blocks, *size, block), element, name="strided")
+
+
 def permuted(data: te.Tensor, places: te.Tensor) -> te.Tensor:
     """Lay elements out anew.
 

@@ -76,8 +76,12 @@ class Convolution:
     @property
     def is_pointwise(self) -> bool:
         """Whether every output pixel reads the one input pixel in its place, of all channels."""
-        window = self.window
-        return self.groups == 1 and window.taps == prod(window.stride) == 1 and not window.pads
+        return self.mixes_channels and prod(self.window.stride) == 1
+
+    @property
+    def mixes_channels(self) -> bool:
+        """Whether every output pixel reads one input pixel, of all channels."""
+        return self.groups == self.window.taps == 1 and not self.window.pads
 
     @property
     def family(self) -> str:

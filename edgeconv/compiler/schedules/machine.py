@@ -24,6 +24,8 @@ L3_BYTES_PER_SLOT = 8
 # What memory delivers.
 MEMORY_BYTES_PER_SLOT = 2.0
 MAX_COLUMNS = 28
+# What a narrower last tile costs the whole, with its own code.
+RAGGED_COST = 1.05
 FEW_PIXELS = 128
 MIN_BLOCK = 4
 MAX_TILE_BLOCKS = 8
@@ -204,6 +206,22 @@ def image_tile(
         depth=depth if few else 0,
         height=prod(size[-2:-1]) if few else 0,
     )
+
+
+def pixel_tile(
+    pixels: int, counts: Sequence[int], machine: Machine, *, block: int, in_block: int
+) -> RegisterTile:
+    """Choose the tile for a row of all `pixels` of an image; otherwise as `register_tile`.
+
+    Where FMAs take lanes, code is written for whole tiles only (`codegen/neon.py`). Elsewhere the
+    last tile may be narrower, where that saves more than it costs.
+    """
+    choices = [True] if machine.lane_fma else [True, False]
+    tiles = [
+        register_tile(pixels, counts, machine, block=block, in_block=in_block, whole=whole)
+        for whole in choices
+    ]
+    return min(tiles, key=lambda tile: tile.cost * (RAGGED_COST if pixels % tile.columns else 1))
 
 
 def grouped_columns(width: int, taps: int, machine: Machine) -> int:

@@ -34,6 +34,15 @@ def test_blocks_divide_the_product(tiles: Tiles, granule: int, machine: Machine)
     assert blocking.depth % granule == 0 or blocking.depth == tiles.depth
 
 
+@given(steps=SIZES, panels=SIZES, machine=st.sampled_from([ARM, X86]))
+def test_a_narrower_last_tile_has_others_before_it(steps, panels, machine) -> None:
+    tiles = Tiles(steps, panels, depth=64, columns=6, rows=16, ragged=True)
+    blocking = choose_blocking(tiles, 16, machine)
+    assert 1 <= blocking.steps <= steps
+    assert blocking.steps > 1 or steps == 1
+    assert tiles.panels % blocking.panels == 0
+
+
 def test_long_sums_run_in_parts_whose_operands_fit_the_first_cache() -> None:
     tiles = Tiles(steps=7, panels=20, depth=960, columns=7, rows=8)
     blocking = choose_blocking(tiles, 16, ARM)

@@ -13,7 +13,7 @@ from edgeconv.compiler.codegen.lower import compile_kernel
 from edgeconv.compiler.codegen.neon import LANES, REGISTERS, Tile
 from edgeconv.compiler.compute.conv import conv_blocked, pointwise_blocked
 from edgeconv.compiler.compute.window import Window
-from edgeconv.compiler.schedules.machine import Machine, image_tile, register_tile, tile_counts
+from edgeconv.compiler.schedules.machine import Machine, image_tile, pixel_tile, tile_counts
 from edgeconv.compiler.schedules.registry import apply_rule
 from edgeconv.target import load_target
 
@@ -41,7 +41,7 @@ def check(text: str) -> None:
     pixels=st.integers(1, 60),
 )
 def test_pointwise(channels: int, out_blocks: int, pixels: int) -> None:
-    tile = register_tile(pixels, tile_counts(out_blocks), MACHINE, block=4, in_block=4, whole=True)
+    tile = pixel_tile(pixels, tile_counts(out_blocks), MACHINE, block=4, in_block=4)
     data = te.placeholder((1, channels // 4, pixels, 4))
     weight = te.placeholder((out_blocks // tile.blocks, channels, tile.blocks, 4))
     check(assembly(data, weight, pointwise_blocked(data, weight, (pixels,))))
@@ -75,6 +75,7 @@ def test_groups_of_one_block(stride: int, dilation: int) -> None:
     check(assembly(data, weight, result))
 
 
+@settings(deadline=None)
 @given(columns=st.integers(1, 15), vectors=st.integers(1, 8), blocks=st.integers(1, 20))
 def test_registers_hold_a_tile(columns: int, vectors: int, blocks: int) -> None:
     count = columns * vectors

@@ -35,6 +35,8 @@ class Tiles:
         depth: length of the sums.
         columns: input vectors of a tile.
         rows: weight vectors of a tile.
+        ragged: whether the last tile of input is narrower. A task then takes several, or there is
+            one task, so that the loop over them can end before the last.
     """
 
     steps: int
@@ -42,6 +44,7 @@ class Tiles:
     depth: int
     columns: int
     rows: int
+    ragged: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def choose_blocking(tiles: Tiles, granule: int, machine: Machine) -> Blocking:
     candidates = (
         Blocking(steps, panels, depth)
         for steps, panels, depth in product(
-            _divisors(tiles.steps), _divisors(tiles.panels), _divisors(tiles.depth)
+            _chunks(tiles), _divisors(tiles.panels), _divisors(tiles.depth)
         )
         if depth % granule == 0 or depth == tiles.depth
     )
@@ -90,9 +93,10 @@ def band_count(tiles: int, tile_bytes: int, machine: Machine) -> int:
 
 
 def _cost(tiles: Tiles, blocking: Blocking, machine: Machine) -> float:
-    chunks, groups = tiles.steps // blocking.steps, tiles.panels // blocking.panels
+    chunks, groups = -(-tiles.steps // blocking.steps), tiles.panels // blocking.panels
     runs = tiles.depth // blocking.depth
-    count = tiles.steps * tiles.panels * runs
+    # A last chunk that is not full runs over the rest in vain.
+    count = chunks * blocking.steps * tiles.panels * runs
     slots = count * TILE_COST + _traffic(tiles, blocking, machine)
     if runs > 1:
         # Each run loads and stores the sums, two at a time.
@@ -107,7 +111,7 @@ def _traffic(tiles: Tiles, blocking: Blocking, machine: Machine) -> float:
     Half of a cache counts: operands and results share it, and it has few ways.
     """
     near = machine.l1_bytes // 2
-    chunks, groups = tiles.steps // blocking.steps, tiles.panels // blocking.panels
+    chunks, groups = -(-tiles.steps // blocking.steps), tiles.panels // blocking.panels
     column, row = tiles.columns * FLOAT_BYTES, tiles.rows * FLOAT_BYTES
     inputs, weights = tiles.steps * tiles.depth * column, tiles.panels * tiles.depth * row
     slab, panel = blocking.steps * blocking.depth * column, blocking.depth * row
@@ -131,6 +135,14 @@ def _byte_cost(reach: int, machine: Machine) -> float:
     if reach > machine.l2_bytes // 2:
         return FAR_LINE_COST / LINE_BYTES
     return (NEAR_LINE_COST if machine.lane_fma else HIDDEN_LINE_COST) / LINE_BYTES
+
+
+def _chunks(tiles: Tiles) -> Iterator[int]:
+    """Yield the numbers of steps that a task can take; only ragged ones need not share evenly."""
+    if not tiles.ragged:
+        return _divisors(tiles.steps)
+    shares = {-(-tiles.steps // tasks) for tasks in range(1, tiles.steps + 1)}
+    return (steps for steps in sorted(shares) if steps > 1 or tiles.steps == 1)
 
 
 def _divisors(value: int) -> Iterator[int]:

@@ -18,7 +18,7 @@ from edgeconv.compiler.schedules.common import (
 from edgeconv.compiler.schedules.cpu.accumulate import accumulate, in_block, tile_blocks
 from edgeconv.compiler.schedules.cpu.blocking import Tiles, choose_blocking
 from edgeconv.compiler.schedules.cpu.common import parallelise
-from edgeconv.compiler.schedules.machine import Machine, register_tile
+from edgeconv.compiler.schedules.machine import Machine, pixel_tile
 
 ANCHOR = "pointwise"
 # Blocks of input channels in a run, at least: shorter inner loops are not worth their start.
@@ -31,16 +31,15 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     work = total_work(sch, product)
     *_, pixels, lanes, channels = (extent(sch, loop) for loop in sch.get_loops(product))
     blocks = tile_blocks(sch, product)
-    tile = register_tile(
-        pixels, [blocks], machine, block=lanes, in_block=in_block(sch, product), whole=True
-    )
+    tile = pixel_tile(pixels, [blocks], machine, block=lanes, in_block=in_block(sch, product))
     store = attach_epilogue(sch, ANCHOR)
     image_in_one_row(sch, store)
 
     batch, block, pixel, lane, channel = sch.get_loops(product)
     panel, inner_block = sch.split(block, [None, blocks])
     tiles = Tiles(
-        steps=pixels // tile.columns,
+        steps=-(-pixels // tile.columns),
+        ragged=pixels % tile.columns > 0,
         panels=extent(sch, panel),
         depth=channels,
         columns=tile.columns,
@@ -58,11 +57,12 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         runs = [run]
     sch.reorder(batch, *shared, *runs, panel, step, channel, *inner)
     task = parallelise(sch, [batch, *shared], work)
+    _end_before_last(sch, step, tiles.ragged)
     if runs:
         # The sums wait between runs in memory of the task's own.
         sch.set_scope(product, 0, "global")
         sch.reverse_compute_at(store, task, preserve_unit_loops=True)
-        _in_tiles(sch, store, blocks, tile.columns)
+        _in_tiles(sch, store, blocks, tile.columns, ragged=tiles.ragged)
     else:
         sch.reverse_compute_at(store, step, preserve_unit_loops=True)
         vectorize_unroll(sch, sch.get_loops(store)[-len(inner) :])
@@ -77,10 +77,19 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     )
 
 
-def _in_tiles(sch: s_tir.Schedule, store: object, blocks: int, columns: int) -> None:
+def _in_tiles(
+    sch: s_tir.Schedule, store: object, blocks: int, columns: int, *, ragged: bool
+) -> None:
     """Let the block that writes a task's results run over register tiles."""
     block, pixel, lane = sch.get_loops(store)[-3:]
     panel, block = sch.split(block, [None, blocks])
     step, pixel = sch.split(pixel, [None, columns])
     sch.reorder(panel, step, block, pixel, lane)
+    _end_before_last(sch, step, ragged)
     vectorize_unroll(sch, [block, pixel, lane])
+
+
+def _end_before_last(sch: s_tir.Schedule, step: object, ragged: bool) -> None:
+    """Let a loop over tiles end before a narrower last one, which comes by itself."""
+    if ragged:
+        sch.annotate(step, "pragma_loop_partition_hint", True)

@@ -15,6 +15,7 @@ from edgeconv.compiler.schedules.cpu import padding
 from edgeconv.compiler.schedules.machine import (
     RegisterTile,
     image_tile,
+    pixel_tile,
     register_tile,
     tile_counts,
 )
@@ -27,7 +28,7 @@ def choose_image_tile(
     block = conv.out_block(forms.core)
     tile = image_tile(
         conv.size,
-        tile_counts(-(-conv.out_channels // block) // conv.groups),
+        _counts(conv, block),
         forms.core,
         block=block,
         in_block=shape_of(data)[-1],
@@ -37,27 +38,38 @@ def choose_image_tile(
 
 
 def choose_tile(
-    forms: Forms, conv: Convolution, data: relax.Expr, width: int, *, whole: bool = False
+    forms: Forms, conv: Convolution, data: relax.Expr, width: int
 ) -> tuple[int, RegisterTile]:
-    """Return the output's block and the register tile for rows of `width` columns.
-
-    Args:
-        forms: for their machine.
-        conv: the convolution.
-        data: its blocked input.
-        width: columns of the output.
-        whole: whether tiles may not reach beyond `width`.
-    """
+    """Return the output's block and the register tile for rows of `width` columns."""
     block = conv.out_block(forms.core)
     tile = register_tile(
         width,
-        tile_counts(-(-conv.out_channels // block) // conv.groups),
+        _counts(conv, block),
         forms.core,
         block=block,
         in_block=shape_of(data)[-1],
-        whole=whole,
     )
     return block, tile
+
+
+def choose_pixel_tile(
+    forms: Forms, conv: Convolution, data: relax.Expr
+) -> tuple[int, RegisterTile]:
+    """Return the output's block and the register tile for all pixels in one row."""
+    block = conv.out_block(forms.core)
+    tile = pixel_tile(
+        prod(conv.size),
+        _counts(conv, block),
+        forms.core,
+        block=block,
+        in_block=shape_of(data)[-1],
+    )
+    return block, tile
+
+
+def _counts(conv: Convolution, block: int) -> list[int]:
+    """Return the numbers of blocks that a register tile of one group can have."""
+    return tile_counts(-(-conv.out_channels // block) // conv.groups)
 
 
 def blocked_input(forms: Forms, conv: Convolution) -> relax.Expr:

@@ -8,8 +8,13 @@ import tvm
 from tvm import relax
 
 from edgeconv.compiler.compute.conv import pointwise_blocked
+from edgeconv.compiler.compute.layout import strided
 from edgeconv.compiler.passes.conv_call import Convolution
-from edgeconv.compiler.passes.layout.convolutions.operands import blocked_input, choose_tile
+from edgeconv.compiler.passes.layout.convolutions.operands import (
+    blocked_input,
+    choose_pixel_tile,
+    choose_tile,
+)
 from edgeconv.compiler.passes.layout.convolutions.weights import packed_weight
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.packing import Array, pack_conv_weight
@@ -17,14 +22,19 @@ from edgeconv.compiler.passes.rewriting import shape_of
 
 
 def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
-    """Take 1x1 convolutions, unless rows have the better tiles."""
-    if not conv.is_pointwise:
+    """Take 1x1 convolutions, unless rows have the better tiles.
+
+    With a stride, the pixels that count are put together first.
+    """
+    if not conv.mixes_channels:
         return None
     data = blocked_input(forms, conv)
-    block, tile = choose_tile(forms, conv, data, prod(conv.size), whole=True)
+    block, tile = choose_pixel_tile(forms, conv, data)
     _, row_tile = choose_tile(forms, conv, data, conv.size[-1])
     if tile.cost > row_tile.cost:
         return None
+    if not conv.is_pointwise:
+        data = _put_together(forms, name, conv, data)
     batch, blocks, *size, in_block = shape_of(data)
     row = forms.builder.emit(relax.op.reshape(data, (batch, blocks, prod(size), in_block)))
 
@@ -33,3 +43,13 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
 
     weight = packed_weight(forms, name, conv, pack)
     return forms.call(pointwise_blocked, [row, weight], conv.size), block
+
+
+def _put_together(forms: Forms, name: str, conv: Convolution, data: relax.Expr) -> relax.Expr:
+    """Return the pixels of `data` that the convolution reads."""
+    pixels = forms.builder.emit(
+        forms.call(strided, [data], conv.window.stride, conv.size), f"{name}_pixels"
+    )
+    forms.tables.families[pixels.name] = "strided"
+    forms.tables.layers[pixels.name] = forms.tables.layers.get(name, ())
+    return pixels

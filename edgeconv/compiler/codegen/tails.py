@@ -1,0 +1,52 @@
+"""Loops over what is left of a partitioned loop: what follows from their running is known in them.
+
+TVM cuts a loop where a condition in it ceases to hold for certain. Where the cut depends on an
+outer loop, so does the extent of the rest, and conditions stay in there, to be tested in the
+innermost loops, though they hold or fail whenever the rest runs at all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import tirx
+from tvm.sym import Analyzer
+
+
+def decide_in_tails(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    """Return the flattened function with what is decided in such loops worked out."""
+    analyzer = Analyzer()
+
+    def bind(loop: Any) -> Any:
+        if isinstance(loop.extent, tirx.IntImm):
+            analyzer.bind(loop.loop_var, _range(loop.extent))
+        return loop
+
+    def decide(loop: Any) -> Any:
+        if isinstance(loop.extent, tirx.IntImm):
+            return loop
+        runs = analyzer.simplify(loop.extent > 0)
+        most = analyzer.const_int_bound(loop.extent).max_value
+        analyzer.bind(loop.loop_var, _range(tirx.IntImm("int32", max(1, most))))
+        with analyzer.constraint_scope(runs):
+            body = tvm_ffi.structural_map(
+                loop.body, [(tirx.Min, analyzer.simplify), (tirx.LT, analyzer.simplify)]
+            )
+        return tirx.For(
+            loop.loop_var,
+            loop.min,
+            loop.extent,
+            loop.kind,
+            body,
+            loop.thread_binding,
+            loop.annotations,
+        )
+
+    tvm_ffi.structural_map(function, [(tirx.For, bind)])
+    return tvm_ffi.structural_map(function, [(tirx.For, decide)])
+
+
+def _range(extent: Any) -> tvm.ir.Range:
+    return tvm.ir.Range.from_min_extent(0, extent)
