@@ -8,6 +8,7 @@ channels at a time, whose weights stay in the first.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 
 from tvm import s_tir
@@ -19,32 +20,89 @@ from edgeconv.compiler.schedules.cpu.accumulate import (
     tile_blocks,
 )
 from edgeconv.compiler.schedules.cpu.common import parallelise
-from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, few_pixels, image_tile
+from edgeconv.compiler.schedules.machine import (
+    FLOAT_BYTES,
+    Machine,
+    RegisterTile,
+    few_pixels,
+    image_tile,
+)
 
 ANCHOR = "conv"
 # With fewer tiles in a row, weights that come near for it are not read often enough.
 MIN_TILES = 4
 
 
+@dataclass(frozen=True)
+class _Nest:
+    """The loops of a convolution, cut into register tiles.
+
+    Attributes:
+        tiles: over rows of tiles, outermost first.
+        columns: over the tiles of a row.
+        taps: over the kernel.
+        channel: over the input channels.
+        inner: inside a tile: rows where it has several, columns, blocks, lanes.
+    """
+
+    tiles: list[object]
+    columns: object
+    taps: list[object]
+    channel: object
+    inner: list[object]
+
+
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     """Schedule the function around its `conv` block (`compute.conv.conv_blocked`)."""
-    crop = [extent(sch, loop) for loop in sch.get_loops(sch.get_sblock("crop"))]
-    _, _, *size, block = crop
-    rank = len(size)
+    *outer, block = (extent(sch, loop) for loop in sch.get_loops(sch.get_sblock("crop")))
+    size = outer[2:]
     conv = sch.get_sblock(ANCHOR)
     blocks = tile_blocks(sch, conv)
-    depth = prod(extent(sch, loop) for loop in sch.get_loops(conv)[len(crop) :])
+    depth = prod(extent(sch, loop) for loop in sch.get_loops(conv)[len(outer) + 1 :])
     tile = image_tile(
         size, [blocks], machine, block=block, in_block=in_block(sch, conv), depth=depth
     )
-    panel = depth * blocks * block * FLOAT_BYTES
     store = attach_epilogue(sch, ANCHOR)
     conv = sch.get_sblock(ANCHOR)
     work = total_work(sch, conv)
+    nest = _in_tiles(sch, conv, len(size), tile, machine)
+    # What a tile meets: with several rows, or few tiles in a row, it is not read often enough.
+    panel = depth * blocks * block * FLOAT_BYTES
+    often = tile.rows == 1 and extent(sch, nest.columns) >= MIN_TILES
+    near = _near_channels(sch, conv, nest.channel, panel, machine) if often else None
+    if near is None:
+        run, channel = None, nest.channel
+        tiles = [*nest.tiles, nest.columns]
+        sch.reorder(*tiles, *nest.taps, channel, *nest.inner)
+        sch.reverse_compute_at(store, parallelise(sch, tiles, work), preserve_unit_loops=True)
+        vectorize_unroll(sch, sch.get_loops(store)[1:])
+    else:
+        run, channel = sch.split(nest.channel, [None, near])
+        sch.reorder(*nest.tiles, run, nest.columns, *nest.taps, channel, *nest.inner)
+        # The sums of a row wait between runs.
+        sch.set_scope(conv, 0, "global")
+        row = parallelise(sch, nest.tiles, work)
+        sch.reverse_compute_at(store, row, preserve_unit_loops=True)
+        sch.vectorize(sch.get_loops(store)[-1])
+    accumulate(
+        sch,
+        conv,
+        taps=nest.taps,
+        channel=channel,
+        tile=nest.inner,
+        machine=machine,
+        streams=few_pixels(size),
+        start=run,
+    )
+
+
+def _in_tiles(
+    sch: s_tir.Schedule, conv: object, rank: int, tile: RegisterTile, machine: Machine
+) -> _Nest:
+    """Cut the loops over the image, which has `rank` axes, into tiles."""
     batch, outer, *axes = sch.get_loops(conv)
     *rows, column, lane = axes[: rank + 1]
-    planes = in_block(sch, conv) == 1
-    channel = axes.pop(rank + 1 if planes else -1)
+    channel = axes.pop(rank + 1 if in_block(sch, conv) == 1 else -1)
     taps = axes[rank + 1 :]
     outer_blocks, inner_blocks = sch.split(outer, [None, tile.blocks])
     outer_columns, inner_columns = sch.split(column, [None, tile.columns])
@@ -55,49 +113,23 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     apart = _rows_apart(sch, conv, rows, taps, machine)
     together = [row for row in rows if row not in apart]
     tiles = [batch, *apart, outer_blocks, *together]
-    near = _near_channels(sch, conv, channel, panel, machine)
-    few = planes or tile.rows > 1 or extent(sch, outer_columns) < MIN_TILES
-    run = None
-    if few or near == extent(sch, channel):
-        tiles.append(outer_columns)
-        sch.reorder(*tiles, *taps, channel, *inner)
-        tile_loop = parallelise(sch, tiles, work)
-        sch.reverse_compute_at(store, tile_loop, preserve_unit_loops=True)
-        vectorize_unroll(sch, sch.get_loops(store)[1:])
-    else:
-        run, channel = sch.split(channel, [None, near])
-        sch.reorder(*tiles, run, outer_columns, *taps, channel, *inner)
-        # The sums of a row wait between runs.
-        sch.set_scope(conv, 0, "global")
-        row_loop = parallelise(sch, tiles, work)
-        sch.reverse_compute_at(store, row_loop, preserve_unit_loops=True)
-        sch.vectorize(sch.get_loops(store)[-1])
-    accumulate(
-        sch,
-        conv,
-        taps=taps,
-        channel=channel,
-        tile=inner,
-        machine=machine,
-        streams=few_pixels(size),
-        start=run,
-    )
+    return _Nest(tiles, outer_columns, taps, channel, inner)
 
 
 def _near_channels(
     sch: s_tir.Schedule, conv: object, channel: object, panel: int, machine: Machine
-) -> int:
-    """Return how many channels to take at a time: all, unless their weights are far for each tile.
+) -> int | None:
+    """Return how many channels to take at a time, or None for all.
 
-    `panel` is the bytes of all weights that a tile meets; those of a run fill half of the first
-    cache.
+    `panel` is the bytes of all weights that a tile meets. Where they are far for each tile, those
+    of a run fill half of the first cache.
     """
     channels, block = extent(sch, channel), in_block(sch, conv)
-    if panel <= machine.l2_bytes // 4:
-        return channels
+    if panel <= machine.l2_bytes // 4 or block == 1:
+        return None
     most = max(block, machine.l1_bytes // 2 * channels // panel)
     runs = (n for n in range(block, channels, block) if channels % n == 0 and n <= most)
-    return max(runs, default=channels)
+    return max(runs, default=None)
 
 
 def _rows_apart(
