@@ -14,6 +14,9 @@ import tvm_ffi
 from tvm import tirx
 from tvm.sym import Analyzer
 
+# Extents that follow from data are bounded by their type alone.
+_MOST = 2**31 - 1
+
 
 def decide_in_tails(function: tirx.PrimFunc) -> tirx.PrimFunc:
     """Return the flattened function with what is decided in such loops worked out."""
@@ -21,15 +24,16 @@ def decide_in_tails(function: tirx.PrimFunc) -> tirx.PrimFunc:
 
     def bind(loop: Any) -> Any:
         if isinstance(loop.extent, tirx.IntImm):
-            analyzer.bind(loop.loop_var, _range(loop.extent))
+            analyzer.bind(loop.loop_var, _range(loop, loop.extent))
         return loop
 
     def decide(loop: Any) -> Any:
         if isinstance(loop.extent, tirx.IntImm):
             return loop
         runs = analyzer.simplify(loop.extent > 0)
-        most = analyzer.const_int_bound(loop.extent).max_value
-        analyzer.bind(loop.loop_var, _range(tirx.IntImm("int32", max(1, most))))
+        most = max(1, analyzer.const_int_bound(loop.extent).max_value)
+        if most <= _MOST:
+            analyzer.bind(loop.loop_var, _range(loop, tirx.IntImm("int32", most)))
         with analyzer.constraint_scope(runs):
             body = tvm_ffi.structural_map(
                 loop.body, [(tirx.Min, analyzer.simplify), (tirx.LT, analyzer.simplify)]
@@ -48,5 +52,5 @@ def decide_in_tails(function: tirx.PrimFunc) -> tirx.PrimFunc:
     return tvm_ffi.structural_map(function, [(tirx.For, decide)])
 
 
-def _range(extent: Any) -> tvm.ir.Range:
-    return tvm.ir.Range.from_min_extent(0, extent)
+def _range(loop: Any, extent: Any) -> tvm.ir.Range:
+    return tvm.ir.Range.from_min_extent(loop.min, extent)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from tvm import te
+from tvm import te, tirx
 
 from edgeconv.compiler.codegen.lower import compile_kernel
+from edgeconv.compiler.codegen.tails import decide_in_tails
 from edgeconv.compiler.compute.conv import pointwise_blocked
 from edgeconv.compiler.schedules.machine import Machine, pixel_tile, tile_counts
 from edgeconv.compiler.schedules.registry import apply_rule
@@ -43,3 +44,14 @@ def test_every_multiply_add_is_in_a_loop_without_conditions(
     # The tile, and the narrower one.
     assert len(LOOP.findall(text)) >= 2
     assert in_loops == text.count("vfmadd") > 0
+
+
+def test_loops_as_long_as_data_say_stay() -> None:
+    count = tirx.decl_buffer((1,), "int64", "count")
+    out = tirx.decl_buffer((8,), "float32", "out")
+    place = tirx.Var("place", "int64")
+    store = tirx.BufferStore(out, tirx.const(1.0, "float32"), [place])
+    extent = tirx.BufferLoad(count, [0])
+    loop = tirx.For(place, tirx.IntImm("int64", 0), extent, tirx.ForKind.SERIAL, store)
+    function = tirx.PrimFunc([count, out], loop)
+    assert decide_in_tails(function).script() == function.script()
