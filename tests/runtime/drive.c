@@ -4,6 +4,8 @@
  */
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,7 +118,10 @@ extern int (*__TVMBackendParallelLaunch)(int (*)(int, group *, void *), void *, 
 enum { MAX_ASKED = 16, MAX_TASKS = 32 };
 static pthread_t task_threads[MAX_TASKS], inner_threads[MAX_TASKS];
 static int task_calls[MAX_TASKS];
+static int task_order[MAX_TASKS];
 static int asked_tasks, given_tasks, failing_task;
+static atomic_int begun_tasks, ended_tasks;
+static bool first_waits; /* task 0 for all others */
 
 static int inner_task(int task, group *tasks, void *data)
 {
@@ -129,10 +134,14 @@ static int outer_task(int task, group *tasks, void *data)
     (void)data;
     task_threads[task] = pthread_self();
     ++task_calls[task];
+    task_order[task] = atomic_fetch_add(&begun_tasks, 1);
     if (task == 0)
         given_tasks = tasks->num_task;
+    while (task == 0 && first_waits && atomic_load(&ended_tasks) < tasks->num_task - 1)
+        sched_yield();
     int inner_tasks = tasks->num_task > 1 ? 2 : 1; /* inside a single task it would be spread */
     int result = __TVMBackendParallelLaunch(inner_task, &task, inner_tasks);
+    atomic_fetch_add(&ended_tasks, 1);
     return result != 0 || task == failing_task ? 9 : 0;
 }
 
@@ -142,37 +151,28 @@ static int32_t spread(void *const *buffers)
     return __TVMBackendParallelLaunch(outer_task, NULL, asked_tasks);
 }
 
-/* How many tasks the thread of task `first` had. */
-static int part_of(int first, int tasks)
+static void check_spread(int tasks, uint32_t threads)
 {
-    int count = 0;
-    for (int i = 0; i < tasks; ++i)
-        count += pthread_equal(task_threads[i], task_threads[first]) != 0;
-    return count;
+    int own = tasks / (int)threads;
+    int first_calls = 0;
+    while (first_calls < own && pthread_equal(task_threads[first_calls], pthread_self()))
+        ++first_calls;
+    for (int i = 0; i < tasks; ++i) {
+        CHECK(task_calls[i] == 1);
+        CHECK(pthread_equal(inner_threads[i], task_threads[i]));
+        /* This thread begins with its own part, from the front; others take from the back. */
+        CHECK(i >= first_calls || i == 0 || task_order[i] > task_order[i - 1]);
+        CHECK(i < first_calls || i >= own || !pthread_equal(task_threads[i], pthread_self()));
+    }
 }
 
-/* Whether the fastest `threads` cores differ in speed. */
-static bool uneven(uint32_t threads)
+static void test_cores_are_sorted(void)
 {
     ec_core cores[64];
     uint32_t count = ec_cores_by_speed(cores, 64);
     CHECK(count > 0);
     for (uint32_t i = 1; i < count; ++i)
         CHECK(cores[i - 1].speed >= cores[i].speed);
-    return ec_cores_differ(&cores[0], &cores[threads < count ? threads - 1 : count - 1]);
-}
-
-static void check_spread(int tasks, uint32_t threads)
-{
-    for (int i = 0; i < tasks; ++i) {
-        CHECK(task_calls[i] == 1);
-        CHECK(pthread_equal(inner_threads[i], task_threads[i]));
-        if (uneven(threads))
-            continue; /* whoever is free takes the next task */
-        int part = part_of(i, tasks);
-        CHECK(part >= tasks / (int)threads);
-        CHECK(part <= (tasks + (int)threads - 1) / (int)threads);
-    }
 }
 
 static void test_tasks_are_spread(const char *folder)
@@ -183,13 +183,18 @@ static void test_tasks_are_spread(const char *folder)
     program.steps = &step;
     for (uint32_t threads = 1; threads <= 4; ++threads) {
         ec_model *model = open_model(&program, folder, threads);
-        int parts = (int)threads * (threads > 1 && uneven(threads) ? 8 : 1);
+        int parts = threads > 1 ? 8 * (int)threads : 1;
         for (asked_tasks = 0; asked_tasks <= MAX_ASKED; ++asked_tasks) {
             int tasks = asked_tasks ? asked_tasks : parts;
             failing_task = -1;
-            memset(task_calls, 0, sizeof task_calls);
-            CHECK(ec_run(model) == EC_OK && given_tasks == tasks);
-            check_spread(tasks, threads);
+            for (int waits = 0; waits <= (threads > 1); ++waits) {
+                first_waits = waits;
+                memset(task_calls, 0, sizeof task_calls);
+                atomic_store(&ended_tasks, 0);
+                CHECK(ec_run(model) == EC_OK && given_tasks == tasks);
+                check_spread(tasks, threads);
+            }
+            first_waits = false;
             failing_task = tasks - 1;
             CHECK(ec_run(model) == EC_ERROR_STEP && strstr(ec_last_error(model), "code 9"));
         }
@@ -374,6 +379,7 @@ int main(int argc, char **argv)
     test_unaligned_to_cache_lines(argv[1]);
     test_description(argv[1]);
     test_profile(argv[1]);
+    test_cores_are_sorted();
     test_tasks_are_spread(argv[1]);
     test_open_errors(argv[1]);
     test_bind_errors(argv[1]);

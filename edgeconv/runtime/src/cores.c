@@ -50,11 +50,6 @@ uint32_t ec_cores_by_speed(ec_core *cores, uint32_t capacity)
     return count;
 }
 
-bool ec_cores_differ(const ec_core *fast, const ec_core *slow)
-{
-    return slow->speed < fast->speed - fast->speed / 8;
-}
-
 int ec_pin_to_core(uint32_t core)
 {
     cpu_set_t only;

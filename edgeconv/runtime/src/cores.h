@@ -2,7 +2,6 @@
 #ifndef EC_CORES_H
 #define EC_CORES_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct ec_core {
@@ -12,9 +11,6 @@ typedef struct ec_core {
 
 /* Fills `cores` with those this thread may run on, the fastest first; returns how many. */
 uint32_t ec_cores_by_speed(ec_core *cores, uint32_t capacity);
-
-/* Whether the slower of two cores is so much slower that equal parts would make the other wait. */
-bool ec_cores_differ(const ec_core *fast, const ec_core *slow);
 
 /* Pins the calling thread; returns 0 or an errno value. */
 int ec_pin_to_core(uint32_t core);

@@ -12,7 +12,7 @@
 enum {
     SPIN_NS = 50000,        /* about what it costs to wake a sleeping thread up */
     RUN_SPIN_NS = 2000000,  /* during a run, whose next parallel step is near */
-    TASKS_PER_THREAD = 8,   /* where cores differ in speed */
+    TASKS_PER_THREAD = 8,
     STACK_BYTES = 1 << 20
 };
 
@@ -62,25 +62,46 @@ static int run_tasks(ec_task task, void *data, int32_t num_task, int32_t begin, 
     return 0;
 }
 
+/* Tasks as one number, which threads change without a lock: `begin` is its upper half. */
+static inline uint64_t task_range(uint32_t begin, uint32_t end)
+{
+    return (uint64_t)begin << 32 | end;
+}
+
+/* Takes the first or the last of a worker's tasks; -1 where none is left. */
+static int32_t take_task(ec_worker *from, bool front)
+{
+    uint64_t range = atomic_load_explicit(&from->tasks, memory_order_relaxed);
+    for (;;) {
+        uint32_t begin = (uint32_t)(range >> 32);
+        uint32_t end = (uint32_t)range;
+        if (begin == end)
+            return -1;
+        uint64_t rest = front ? task_range(begin + 1, end) : task_range(begin, end - 1);
+        if (atomic_compare_exchange_weak_explicit(&from->tasks, &range, rest, memory_order_relaxed,
+                                                  memory_order_relaxed))
+            return (int32_t)(front ? begin : end - 1);
+    }
+}
+
 /*
- * Runs the worker's part of the job. Equal cores get tasks in a row, parts that differ by one task
- * at most, so that a thread finds in its cache what it wrote in the step before; of cores that
- * differ in speed, each takes the next task when it is done with one.
+ * Runs the worker's part of the job, tasks in a row, so that it finds in its cache what it wrote in
+ * the step before. Then it helps the others, from the ends of theirs: cores differ in speed, by
+ * their kind (big.LITTLE) or by what else runs on them.
  */
 static int run_part(ec_worker *worker)
 {
     ec_pool *pool = worker->pool;
-    int32_t tasks = pool->num_task;
-    if (pool->cores_differ) {
+    for (uint32_t i = 0; i < pool->threads; ++i) {
+        ec_worker *from = &pool->workers[(worker->index + i) % pool->threads];
         int32_t id;
-        int result = 0;
-        while (result == 0 && (id = atomic_fetch_add(&pool->next_task, 1)) < tasks)
-            result = run_tasks(pool->task, pool->data, tasks, id, id + 1);
-        return result;
+        while ((id = take_task(from, i == 0)) >= 0) {
+            int result = run_tasks(pool->task, pool->data, pool->num_task, id, id + 1);
+            if (result != 0)
+                return result;
+        }
     }
-    int32_t begin = (int32_t)((int64_t)tasks * worker->index / pool->threads);
-    int32_t end = (int32_t)((int64_t)tasks * (worker->index + 1) / pool->threads);
-    return run_tasks(pool->task, pool->data, tasks, begin, end);
+    return 0;
 }
 
 static void work(ec_worker *worker)
@@ -157,6 +178,17 @@ static void *worker_main(void *argument)
     }
 }
 
+/* Gives each worker its tasks; their numbers differ by one at most. */
+static void share_tasks(ec_pool *pool)
+{
+    uint64_t tasks = (uint64_t)pool->num_task;
+    for (uint32_t i = 0; i < pool->threads; ++i) {
+        uint32_t begin = (uint32_t)(tasks * i / pool->threads);
+        uint32_t end = (uint32_t)(tasks * (i + 1) / pool->threads);
+        atomic_store_explicit(&pool->workers[i].tasks, task_range(begin, end), memory_order_relaxed);
+    }
+}
+
 static int launch(ec_task task, void *data, int num_task)
 {
     ec_worker *self = current_worker;
@@ -167,9 +199,8 @@ static int launch(ec_task task, void *data, int num_task)
     ec_pool *pool = self->pool;
     pool->task = task;
     pool->data = data;
-    int32_t parts = (int32_t)pool->threads * (pool->cores_differ ? TASKS_PER_THREAD : 1);
-    pool->num_task = num_task == 0 ? parts : num_task;
-    atomic_store_explicit(&pool->next_task, 0, memory_order_relaxed);
+    pool->num_task = num_task == 0 ? (int32_t)pool->threads * TASKS_PER_THREAD : num_task;
+    share_tasks(pool);
     atomic_store_explicit(&pool->result, 0, memory_order_relaxed);
     atomic_store_explicit(&pool->remaining, pool->threads - 1, memory_order_relaxed);
     announce_job(pool);
@@ -265,8 +296,6 @@ static int choose_cores(ec_pool *pool, bool pin)
     pool->spins = pool->threads <= count;
     if (count == 0)
         return 0;
-    uint32_t slowest = pool->threads < count ? pool->threads - 1 : count - 1;
-    pool->cores_differ = ec_cores_differ(&cores[0], &cores[slowest]);
     for (uint32_t i = 0; pin && i < pool->threads; ++i)
         pool->workers[i].core = (int)cores[i % count].index;
     return pin ? ec_pin_to_core(cores[0].index) : 0;

@@ -30,6 +30,7 @@ typedef struct ec_worker {
     uint32_t index; /* 0 is the thread that runs the model */
     int core;       /* to be pinned to, or -1 */
     bool in_task;   /* a launch from inside a task runs serially */
+    _Atomic uint64_t tasks; /* of the job, those of its part that nobody has taken */
     ec_workspace workspace;
     pthread_t thread;
 } ec_worker;
@@ -37,8 +38,7 @@ typedef struct ec_worker {
 struct ec_pool {
     uint32_t threads;
     uint32_t started; /* workers that run, without the calling thread */
-    bool spins;        /* a waiting thread spins a while before it sleeps */
-    bool cores_differ; /* in speed */
+    bool spins;       /* a waiting thread spins a while before it sleeps */
     ec_worker *workers;
 
     /* The present job; written before `generation` grows, read after. */
@@ -49,7 +49,6 @@ struct ec_pool {
 
     atomic_uint generation; /* number of jobs so far */
     atomic_uint remaining;  /* workers that have not finished the job */
-    atomic_int next_task;   /* where cores differ, the first task that nobody has taken */
     atomic_bool running;    /* a model runs: more jobs will come soon */
     unsigned jobs_before;   /* number of jobs when the last run began */
     atomic_uint sleepers;   /* workers asleep in `work` */
