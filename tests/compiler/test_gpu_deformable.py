@@ -37,12 +37,15 @@ def test_any_groups(groups: tuple[int, int], outputs: int, **geometry) -> None:
 
 
 def test_columns_are_not_stored() -> None:
-    """One kernel surrounds pixels by zeros; one more removes the padding of groups of results."""
+    """One kernel surrounds pixels by zeros; one more removes the padding of parts of results."""
     kernels = {
         Case(1, 17, 10, (7, 6)): ["pad", "deformable"],
         Case(1, 16, 16, (7, 6), groups=2, offset_groups=4): ["pad", "deformable"],
         Case(2, 9, 12, (7, 6), groups=3): ["pad", "deformable"],
         Case(1, 12, 6, (7, 6), groups=2, offset_groups=3): ["pad", "deformable", "deformable"],
+        Case(1, 10, 10, (7, 6), groups=10): ["pad", "deformable"],
+        Case(2, 16, 16, (5, 6), groups=16, offset_groups=2): ["pad", "deformable"],
+        Case(2, 6, 6, (5, 6), groups=6, offset_groups=3): ["pad", "deformable", "deformable"],
     }
     artifact, drawn, inputs = compiled(list(kernels))
     families = [step.family for step in artifact.plan.steps]
@@ -51,7 +54,7 @@ def test_columns_are_not_stored() -> None:
 
 
 def test_columns_are_stored_where_padding_takes_more() -> None:
-    case = Case(1, 8, 8, (5, 6), groups=8)
+    case = Case(1, 8, 16, (5, 6), groups=8)
     artifact, drawn, inputs = compiled([case])
     columns = case.channels * case.taps * np.prod(case.windows)
     assert columns in {np.prod(buffer.shape) for buffer in artifact.plan.buffers}

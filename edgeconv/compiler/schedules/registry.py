@@ -31,6 +31,7 @@ from edgeconv.compiler.schedules.cpu import (
 from edgeconv.compiler.schedules.frames import lay_in_frames
 from edgeconv.compiler.schedules.gpu import conv as gpu_conv
 from edgeconv.compiler.schedules.gpu import deformable as gpu_deformable
+from edgeconv.compiler.schedules.gpu import deformable_depthwise as gpu_deformable_depthwise
 from edgeconv.compiler.schedules.gpu import generic as gpu_generic
 from edgeconv.compiler.schedules.gpu import grouped as gpu_grouped
 from edgeconv.compiler.schedules.gpu import matmul as gpu_matmul
@@ -68,6 +69,7 @@ GPU_RULES: dict[str, GpuRule] = {
     gpu_pointwise.ANCHOR: gpu_pointwise.schedule,
     gpu_grouped.ANCHOR: gpu_grouped.schedule,
     gpu_window.ANCHOR: gpu_window.schedule,
+    gpu_deformable_depthwise.ANCHOR: gpu_deformable_depthwise.schedule,
     gpu_deformable.ANCHOR: gpu_deformable.schedule,
     gpu_matmul.ANCHOR: gpu_matmul.schedule,
     gpu_winograd.INPUT: gpu_winograd.schedule_input,

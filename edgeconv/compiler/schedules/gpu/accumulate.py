@@ -58,11 +58,7 @@ def accumulate(
     else:
         inline_padding(sch)
     for name in places:
-        stage = sch.get_sblock(name)
-        sch.set_scope(stage, 0, "local")
-        sch.compute_at(stage, around[-1], preserve_unit_loops=True)
-        for loop in sch.get_loops(stage)[_depth(sch, block, around[-1]) :]:
-            sch.unroll(loop)
+        place_at(sch, name, block, around[-1])
     weights = sch.cache_read(block, 1, "local")
     sch.compute_at(weights, inner, preserve_unit_loops=True)
     depth = len(sch.get_loops(block)) - len(tile)
@@ -70,6 +66,15 @@ def accumulate(
     vectorize_unroll(sch, unrolled)
     init = sch.decompose_reduction(block, [*around, outer][0])
     vectorize_unroll(sch, sch.get_loops(init)[-len(tile) :])
+
+
+def place_at(sch: s_tir.Schedule, name: str, block: object, loop: object) -> None:
+    """Let a stage say, in each iteration of `loop`, where `block` finds its data."""
+    stage = sch.get_sblock(name)
+    sch.set_scope(stage, 0, "local")
+    sch.compute_at(stage, loop, preserve_unit_loops=True)
+    for inner in sch.get_loops(stage)[_depth(sch, block, loop) :]:
+        sch.unroll(inner)
 
 
 def load_row(sch: s_tir.Schedule, block: object, loop: object) -> None:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import gcd
 
 import tvm
 from tvm import relax
 
-from edgeconv.compiler.compute.deformable import deformable_blocked, surrounded_pixels
+from edgeconv.compiler.compute.deformable import (
+    Sampling,
+    deformable_blocked,
+    deformable_depthwise,
+    surrounded_pixels,
+)
 from edgeconv.compiler.compute.layout import block_channels, unblock_channels
 from edgeconv.compiler.graph import constant
 from edgeconv.compiler.passes.conv_call import Convolution
 from edgeconv.compiler.passes.layout.forms import Forms
-from edgeconv.compiler.passes.packing import Array, pack_conv_weight, pad_axis
+from edgeconv.compiler.passes.packing import (
+    Array,
+    pack_conv_weight,
+    pack_depthwise_weight,
+    pad_axis,
+)
 from edgeconv.compiler.passes.rewriting import shape_of, substitute
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine
 from edgeconv.compiler.schedules.gpu.tiles import block_counts, choose_tile
@@ -24,49 +34,109 @@ BLOCK = GpuMachine.lanes
 MAX_PADDING = 4
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """Columns that are sampled from `data` where `moves` (offsets and perhaps a mask) say."""
+
+    sampling: Sampling
+    data: relax.Var
+    moves: list[relax.Expr]
+
+
 def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
     """Take products of sampled columns with constant weights; emit the columns of others."""
     if conv.data.name not in forms.samplings:
         return None
     sampling, call = forms.samplings[conv.data.name]
-    tables, groups = forms.tables, conv.groups
-    tables.families[name] = "deformable"
-    ins, outs = sampling.channels // groups, conv.out_channels // groups
-    # Channels in a row that are moved alike and meet the same kernels.
-    alike = gcd(ins, sampling.channels // sampling.offset_groups)
-    wide, out = round_up(alike, BLOCK), round_up(outs, BLOCK)
-    if conv.weight is None or (groups > 1 and wide * out > MAX_PADDING * alike * outs):
+    forms.tables.families[name] = "deformable"
+    data, *moves = call.args[1].fields
+    columns = _Columns(sampling, data, [forms.as_plain(move) for move in moves])
+    if conv.weight is not None and 1 < conv.groups == sampling.channels == conv.out_channels:
+        result, parts = _depthwise(forms, name, conv.weight, columns)
+    elif conv.weight is not None and not _pads_much(conv, sampling):
+        result, parts = _product(forms, name, conv, columns)
+    else:
         forms.emit(conv.data, substitute(call, forms.as_plain))
         return None
-    data, *moves = call.args[1].fields
-    pixels = _pixels(forms, name, data, alike)
-    batch = shape_of(pixels)[0]
-    blocks = groups * out // BLOCK
+    if parts == 1 or conv.out_channels // parts % BLOCK == 0:
+        return result, BLOCK
+    return _without_padding(forms, name, result, conv.out_channels, parts), 0
+
+
+def _alike(conv: Convolution, sampling: Sampling) -> int:
+    """Return how many channels in a row are moved alike and meet the same kernels."""
+    return gcd(sampling.channels // conv.groups, sampling.channels // sampling.offset_groups)
+
+
+def _pads_much(conv: Convolution, sampling: Sampling) -> bool:
+    alike, outs = _alike(conv, sampling), conv.out_channels // conv.groups
+    padded = round_up(alike, BLOCK) * round_up(outs, BLOCK)
+    return conv.groups > 1 and padded > MAX_PADDING * alike * outs
+
+
+def _product(
+    forms: Forms, name: str, conv: Convolution, columns: _Columns
+) -> tuple[tvm.ir.Call, int]:
+    """Return blocked products, and in how many parts, each padded to whole blocks."""
+    assert conv.weight is not None
+    sampling, groups = columns.sampling, conv.groups
+    alike, outs = _alike(conv, sampling), conv.out_channels // groups
+    blocks = groups * round_up(outs, BLOCK) // BLOCK
+    pixels = _pixels(forms, name, columns.data, alike)
     tile = choose_tile(
-        sampling.pixels, batch * blocks, block_counts(blocks // groups), _machine(forms)
+        sampling.pixels,
+        shape_of(pixels)[0] * blocks,
+        block_counts(blocks // groups),
+        _machine(forms),
     )
-    kernels = conv.weight.reshape(groups, outs, ins // alike, alike, sampling.window.taps)
-    weight = constant(pack_conv_weight(_in_blocks(kernels), BLOCK, tile.blocks))
-    result = forms.call(
+    kernels = conv.weight.reshape(groups, outs, -1, alike, sampling.window.taps)
+    packed = constant(pack_conv_weight(_in_blocks(kernels), BLOCK, tile.blocks))
+    call = forms.call(
         deformable_blocked,
-        [pixels, weight, *map(forms.as_plain, moves)],
-        sampling=replace(sampling, channels=sampling.channels // alike * wide),
+        [pixels, packed, *columns.moves],
+        sampling=_padded(sampling, alike),
         groups=groups,
         columns=tile.columns,
         tiles=-(-sampling.pixels // tile.columns),
     )
-    if groups == 1 or out == outs:
-        return result, BLOCK
+    return call, groups
+
+
+def _depthwise(
+    forms: Forms, name: str, weight: Array, columns: _Columns
+) -> tuple[tvm.ir.Call, int]:
+    """Return blocked sums, and in how many parts, each padded to whole blocks."""
+    sampling, parts = columns.sampling, columns.sampling.offset_groups
+    alike = sampling.channels // parts
+    pixels = _pixels(forms, name, columns.data, alike)
+    kernels = pad_axis(weight.reshape(parts, alike, sampling.window.taps), 1, BLOCK)
+    packed = pack_depthwise_weight(kernels.reshape(-1, 1, sampling.window.taps), BLOCK)
+    tensors = [pixels, constant(packed), *columns.moves]
+    return forms.call(deformable_depthwise, tensors, sampling=_padded(sampling, alike)), parts
+
+
+def _padded(sampling: Sampling, alike: int) -> Sampling:
+    """Return the sampling of an input in which every `alike` channels are whole blocks."""
+    return replace(sampling, channels=sampling.channels // alike * round_up(alike, BLOCK))
+
+
+def _without_padding(
+    forms: Forms, name: str, result: tvm.ir.Call, channels: int, parts: int
+) -> tvm.ir.Call:
+    """Return the plain result, of so many `channels`, of `parts` padded to whole blocks."""
+    tables = forms.tables
     padded = forms.builder.emit(result, f"{name}_groups")
     tables.families[padded.name] = "deformable"
     tables.layers[padded.name] = tables.layers.get(name, ())
     tables.macs[padded.name] = tables.macs.pop(name, 0)
-    apart = (batch * groups, out // BLOCK, *sampling.size, BLOCK)
+    batch, blocks, *size, _ = shape_of(padded)
+    apart = (batch * parts, blocks // parts, *size, BLOCK)
     row = forms.builder.emit(relax.op.reshape(padded, apart))
-    plain = forms.builder.emit(forms.call(unblock_channels, [row], outs), f"{name}_plain")
+    call = forms.call(unblock_channels, [row], channels // parts)
+    plain = forms.builder.emit(call, f"{name}_plain")
     tables.families[plain.name] = "layout"
     tables.views.add(plain.name)
-    return relax.op.reshape(plain, (batch, conv.out_channels, *sampling.size)), 0
+    return relax.op.reshape(plain, (batch, channels, *size))
 
 
 def _pixels(forms: Forms, name: str, data: relax.Var, alike: int) -> relax.Expr:
