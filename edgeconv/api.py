@@ -72,6 +72,7 @@ def compile(
     golden_inputs: GoldenInputs | None = None,
     precision: str = "fp32",
     half_arithmetic: bool = False,
+    winograd: bool = True,
     threads: int = 1,
     emit: str = "bundle",
     dump: str | Path | None = None,
@@ -92,6 +93,8 @@ def compile(
             "mixed", in which what half precision cannot hold well stays in single.
         half_arithmetic: whether convolutions and products of what is stored in half precision also
             calculate in it, which takes `cl_khr_fp16`; else all arithmetic is in single.
+        winograd: whether 3x3 convolutions may take Winograd's algorithm, where it is faster and its
+            rounding stays within the tolerance; its weights take up to four times the memory.
         threads: number of threads that the artifact runs with unless told otherwise.
         emit: "bundle", "lib", "static" or "exe".
         dump: folder for every stage's result.
@@ -135,6 +138,7 @@ def compile(
         board,
         precision=storage,
         half_arithmetic=half_arithmetic,
+        winograd=winograd,
         threads=threads,
         emit=_choice(emit, "emit", Emit),
         dump=None if dump is None else Path(dump),

@@ -31,11 +31,13 @@ def main() -> None:
     sources = selection.chosen(options)
     found = store.load(options.json, ("case", "target")) if options.add else {}
     for source in sources:
-        name = prepare.case_name(source)
+        name = prepare.case_name(source) + ("" if options.winograd else " without Winograd")
         print(f"measuring {name} for {options.target}", file=sys.stderr, flush=True)
         found[name, options.target] = entry = {"case": name, "target": options.target}
         try:
-            ours, theirs, driver = compare(source, options.target, options.seconds)
+            ours, theirs, driver = compare(
+                source, options.target, options.seconds, winograd=options.winograd
+            )
             entry |= {"edgeconv": asdict(ours), "dlight": asdict(theirs), "driver": driver}
         except EdgeconvError as error:
             entry["reason"] = str(error)
@@ -91,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--target", default="mali-g610", help="whose GPU the schedules are for")
     parser.add_argument(
         "--seconds", type=float, default=2.0, help="for each of the two, beside warming up"
+    )
+    parser.add_argument(
+        "--winograd", action=argparse.BooleanOptionalAction, default=True, help="in edgeconv's"
     )
     parser.add_argument("--json", type=Path, default=prepare.BUILD / "gpu.json")
     parser.add_argument(

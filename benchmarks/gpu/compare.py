@@ -50,15 +50,17 @@ class Measured:
     reason: str = ""
 
 
-def compare(source: str, target: str, seconds: float) -> tuple[Measured, Measured, str]:
-    """Return edgeconv's and dlight's, and the driver's name.
+def compare(
+    source: str, target: str, seconds: float, *, winograd: bool
+) -> tuple[Measured, Measured, str]:
+    """Return edgeconv's, with or without Winograd's algorithm, dlight's, and the driver's name.
 
     They are timed in turns, five each, of about `seconds` together, fewer where a run takes much
     longer. What is wrong is not timed.
     """
-    artifacts = [_compile(source, target)]
+    artifacts = [_compile(source, target, winograd=winograd)]
     with dlight_schedules():
-        artifacts.append(_compile(source, target))
+        artifacts.append(_compile(source, target, winograd=False))
     sessions = [open_session(artifact, "opencl") for artifact in artifacts]
     found = [_checked(session) for session in sessions]
     right = [i for i, measured in enumerate(found) if not measured.reason]
@@ -106,11 +108,12 @@ def _checked(session: Session) -> Measured:
     return replace(measured, error=largest, reason=reason)
 
 
-def _compile(source: str, target: str) -> Artifact:
+def _compile(source: str, target: str, *, winograd: bool) -> Artifact:
     kind, name = source.split(":", 1)
     if kind == "zoo":
-        return edgeconv.compile(source, target=target)
+        return edgeconv.compile(source, target=target, winograd=winograd)
     from benchmarks.layers import LAYERS, example_inputs
 
     layer = next(layer for layer in LAYERS if layer.name == name)
-    return edgeconv.compile(build(source), example_inputs(layer.shapes), target=target)
+    examples = example_inputs(layer.shapes)
+    return edgeconv.compile(build(source), examples, target=target, winograd=winograd)

@@ -29,7 +29,7 @@ def dlight_schedules() -> Iterator[None]:
         yield
 
 
-def _passes(target: Target, *_: object) -> list[Callable[[Graph], Graph]]:
+def _passes(target: Target, *_: object, **__: object) -> list[Callable[[Graph], Graph]]:
     return [fold_scale_shift, own_outputs, legalize, fuse, split_kernels]
 
 

@@ -71,6 +71,14 @@ def compile_model(
             "a few terms at a time; for GPUs with cl_khr_fp16.",
         ),
     ] = False,
+    winograd: Annotated[
+        bool,
+        typer.Option(
+            "--winograd/--no-winograd",
+            help="Compute 3x3 convolutions by Winograd's algorithm where that is faster. Without: "
+            "less memory for weights, and on GPUs less traffic.",
+        ),
+    ] = True,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a run, unless told then.")] = 1,
     emit: Annotated[
         Emit,
@@ -116,6 +124,7 @@ def compile_model(
             input_shapes=shapes,
             precision=precision.value,
             half_arithmetic=half_arithmetic,
+            winograd=winograd,
             threads=threads,
             emit=emit.value,
             dump=dump,

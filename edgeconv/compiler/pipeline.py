@@ -52,6 +52,8 @@ def passes(
     precision: Precision = Precision.FP32,
     kept: frozenset[str] = frozenset(),
     in_half: frozenset[str] = frozenset(),
+    *,
+    winograd: bool = True,
 ) -> list[Callable[[Graph], Graph]]:
     """Return the graph passes, in order.
 
@@ -60,12 +62,13 @@ def passes(
         precision: in which tensors between kernels, and weights, are stored.
         kept: values that `precision` does not apply to.
         in_half: nodes whose products may be summed in half precision.
+        winograd: whether convolutions may take Winograd's algorithm.
     """
     machine = machine_of(target, half_arithmetic=bool(in_half))
     stored_bytes = FLOAT_BYTES if precision is Precision.FP32 else FLOAT_BYTES // 2
 
     def blocked(graph: Graph) -> Graph:
-        return blocked_layout(graph, machine, stored_bytes)
+        return blocked_layout(graph, machine, stored_bytes, winograd=winograd)
 
     def shared(graph: Graph) -> Graph:
         return share_memory(graph, target.alignment)
@@ -96,6 +99,7 @@ def compile_exported(
     *,
     precision: Precision = Precision.FP32,
     half_arithmetic: bool = False,
+    winograd: bool = True,
     threads: int = 1,
     emit: Emit = Emit.BUNDLE,
     dump: Path | None = None,
@@ -108,6 +112,7 @@ def compile_exported(
         target: for which board.
         precision: in which tensors between kernels, and weights, are stored; CPUs have fp32 only.
         half_arithmetic: whether products of what is stored in half precision are summed in it.
+        winograd: whether convolutions may take Winograd's algorithm.
         threads: number of threads that the artifact runs with unless told otherwise.
         emit: what to link.
         dump: folder for every stage's result; None for none.
@@ -127,7 +132,7 @@ def compile_exported(
     report("import", 1, 1)
 
     in_half = products(exported.model) if half_arithmetic else frozenset()
-    steps = passes(target, precision, _kept(exported, precision), in_half)
+    steps = passes(target, precision, _kept(exported, precision), in_half, winograd=winograd)
     for number, rewrite in enumerate(steps):
         report("passes", number, len(steps))
         graph = rewrite(graph)

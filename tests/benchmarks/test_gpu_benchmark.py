@@ -15,7 +15,7 @@ from edgeconv.devices.session import Session
 
 @pytest.fixture(scope="module")
 def measured():
-    return compare("zoo:dcgan_decoder/tiny", "mali-g610", seconds=0)
+    return compare("zoo:dcgan_decoder/tiny", "mali-g610", seconds=0, winograd=True)
 
 
 def test_both_are_right_and_timed(measured):
@@ -45,7 +45,7 @@ def test_the_table_says_what_was_measured(measured):
 def test_what_is_wrong_has_no_time(monkeypatch):
     right = Session.self_test
     monkeypatch.setattr(Session, "self_test", lambda session: replace(right(session), passed=False))
-    *both, _ = compare("zoo:dcgan_decoder/tiny", "mali-g610", seconds=0)
+    *both, _ = compare("zoo:dcgan_decoder/tiny", "mali-g610", seconds=0, winograd=True)
     for side in both:
         assert side.reason.startswith("wrong: ")
         assert side.ms == 0

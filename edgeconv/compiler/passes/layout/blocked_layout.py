@@ -63,8 +63,17 @@ RULES: dict[str, Rule] = {
 }
 
 
-def blocked_layout(graph: Graph, machine: AnyMachine, stored_bytes: int = FLOAT_BYTES) -> Graph:
-    """Return the graph in blocked layouts for `machine`, whose kernels store such floats."""
+def blocked_layout(
+    graph: Graph, machine: AnyMachine, stored_bytes: int = FLOAT_BYTES, *, winograd: bool = True
+) -> Graph:
+    """Return the graph in blocked layouts.
+
+    Args:
+        graph: in the layout of the ONNX model.
+        machine: for which core or GPU.
+        stored_bytes: bytes of a float between kernels.
+        winograd: whether convolutions may take Winograd's algorithm.
+    """
     values, layers = dict(graph.values), dict(graph.layers)
     macs, families = dict(graph.macs), dict(graph.families)
     tables = replace(
@@ -79,7 +88,7 @@ def blocked_layout(graph: Graph, machine: AnyMachine, stored_bytes: int = FLOAT_
     )
 
     def body(builder: relax.BlockBuilder) -> list[relax.Expr]:
-        forms = Forms(builder, tables, machine, stored_bytes)
+        forms = Forms(builder, tables, machine, stored_bytes, winograd=winograd)
         for parameter in graph.main.params:
             forms.plain[parameter.name] = parameter
         for var, value in bindings_of(graph.main):

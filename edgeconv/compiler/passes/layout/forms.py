@@ -25,6 +25,7 @@ class Forms:
         tables: what is known of every new variable, by name.
         machine: for which core or GPU.
         stored_bytes: bytes of a float between kernels.
+        winograd: whether convolutions may take Winograd's algorithm.
         definitions: the old values, by their variables' names.
         plain: the forms in the layout of the ONNX model.
         blocked: the forms in NCHWc, (N, ceil(C/block), *spatial, block).
@@ -33,13 +34,20 @@ class Forms:
     """
 
     def __init__(
-        self, builder: relax.BlockBuilder, tables: Graph, machine: AnyMachine, stored_bytes: int
+        self,
+        builder: relax.BlockBuilder,
+        tables: Graph,
+        machine: AnyMachine,
+        stored_bytes: int,
+        *,
+        winograd: bool,
     ) -> None:
         """Start without any tensor."""
         self.builder = builder
         self.tables = tables
         self.machine = machine
         self.stored_bytes = stored_bytes
+        self.winograd = winograd
         self.definitions = {var.name: value for var, value in bindings_of(tables.main)}
         self.plain: dict[str, relax.Expr] = {}
         self.blocked: dict[str, relax.Expr] = {}

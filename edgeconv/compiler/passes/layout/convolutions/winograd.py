@@ -46,11 +46,12 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
 def fits(forms: Forms, conv: Convolution) -> bool:
     """Whether weights are constant, 3x3 and fp32, and groups consist of whole blocks.
 
-    Axes before the last two may have any kernel.
+    Axes before the last two may have any kernel. Nothing fits where the algorithm is switched off.
     """
     machine, per_group = forms.machine, conv.weight_shape[1]
     return (
-        conv.weight is not None
+        forms.winograd
+        and conv.weight is not None
         and conv.window.kernel[-2:] == (TAPS, TAPS)
         and conv.window.stride[-2:] in [(stride, stride) for stride in STRIDES]
         and str(conv.data.ty.dtype) == "float32"
