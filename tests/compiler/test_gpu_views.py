@@ -132,6 +132,38 @@ def test_each_layer_is_a_kernel() -> None:
     assert len(plan.steps) == len(Ends(AWKWARD[0]).layers)
 
 
+class Means(nn.Module):
+    """Means over images, of which there are too many for one work-group."""
+
+    def __init__(self, case: Case) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(case.channels, case.outs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.first(x).mean((2, 3), keepdim=True))
+
+
+def wide_groups(case: Case) -> nn.Module:
+    """Groups of more channels than `grouped` takes, and not of whole blocks."""
+    return nn.Sequential(nn.Conv2d(case.channels, case.outs, 3, groups=2), nn.Sigmoid())
+
+
+# Reductions that no rule of their own schedules, as the last layer.
+LAST = [
+    (wide_groups, Case(2, 18, 14, (12, 13)), ["grouped"]),
+    (Means, Case(2, 3, 10, (48, 40)), ["conv", "pool"]),
+]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(("kind", "case", "families"), LAST)
+def test_a_reduction_writes_a_plain_result(
+    kind: Callable[[Case], nn.Module], case: Case, families: list[str], precision: str
+) -> None:
+    plan = compiled(kind, case, "mali-g610", precision).plan
+    assert [step.family for step in plan.steps] == families
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("channels", [5, 6, 8])
 def test_sampled_columns_of_any_channels_are_not_stored(channels: int, precision: str) -> None:
@@ -160,6 +192,6 @@ def test_any_ends(kind: Callable[[Case], nn.Module], case: Case, target: str) ->
     compiled(kind, case, target)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_kernels_stay_within_their_tensors(kind: Callable[[Case], nn.Module]) -> None:
-    find_no_fault(compiled(kind, AWKWARD[0], "android-opencl"))
+@pytest.mark.parametrize(("kind", "case"), [*((kind, AWKWARD[0]) for kind in KINDS), LAST[0][:2]])
+def test_kernels_stay_within_their_tensors(kind: Callable[[Case], nn.Module], case: Case) -> None:
+    find_no_fault(compiled(kind, case, "android-opencl"))

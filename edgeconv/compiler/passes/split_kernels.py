@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import tvm
 from tvm import relax, s_tir, tirx
 
 from edgeconv.compiler.graph import Graph
@@ -22,6 +23,7 @@ from edgeconv.compiler.passes.rewriting import (
     substitute,
 )
 from edgeconv.compiler.schedules.common import inline_stages, narrowed
+from edgeconv.compiler.schedules.gpu.views import take_views
 from edgeconv.compiler.schedules.registry import GPU_RULES
 
 
@@ -100,8 +102,15 @@ def _split(function: tirx.PrimFunc) -> _Split:
     params = list(sch.mod["main"].params)
     results = [buffer for nest in nests for buffer in nest.outputs if _among(buffer, params)]
     ruled = len(results) == 1 and any(nest.block.name_hint in GPU_RULES for nest in nests)
-    if len(nests) == 1 or ruled:
+    # Operands are read where they are, and a blocked result is stored in the plain form.
+    if len(nests) == 1 or ruled or len(_kernels(take_views(module)[0])[1]) == 1:
         return function, []
+    return _kernels(module)
+
+
+def _kernels(module: tvm.IRModule) -> _Split:
+    """Return the function without stages that are not reductions, and its kernels."""
+    sch = s_tir.Schedule(module)
     inline_stages(sch)
     nests = _nests(sch)
     function = sch.mod["main"]

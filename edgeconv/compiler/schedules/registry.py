@@ -14,7 +14,7 @@ from tvm import s_tir
 
 from edgeconv.compiler.compute.convert import WIDEN
 from edgeconv.compiler.schedules.bias import start_from_bias
-from edgeconv.compiler.schedules.common import block_names, inline_operands, narrowed
+from edgeconv.compiler.schedules.common import block_names, inline_operands, is_reduction, narrowed
 from edgeconv.compiler.schedules.cpu import (
     conv,
     conv_plain,
@@ -113,13 +113,13 @@ def _scheduled(
         return lay_in_frames(sch.mod)
     names = block_names(sch)
     anchor = next((name for name in rules if name in names), None)
-    if anchor is None:
+    if anchor is None and not any(is_reduction(sch, sch.get_sblock(name)) for name in names):
         otherwise(sch, machine)
-    else:
-        module, views = take_views(sch.mod)
-        if rules is not GPU_RULES or anchor not in SHARED_SUMS:
-            module = start_from_bias(module, anchor)
-        sch = s_tir.Schedule(module)
-        rules[anchor](sch, machine)
-        return lay_in_frames(views.put(sch.mod))
-    return lay_in_frames(sch.mod)
+        return lay_in_frames(sch.mod)
+    module, views = take_views(sch.mod)
+    if anchor is not None and (rules is not GPU_RULES or anchor not in SHARED_SUMS):
+        module = start_from_bias(module, anchor)
+    sch = s_tir.Schedule(module)
+    rule = otherwise if anchor is None else rules[anchor]
+    rule(sch, machine)
+    return lay_in_frames(views.put(sch.mod))
