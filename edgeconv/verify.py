@@ -74,7 +74,9 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class StepResult:
-    """One output of one step, which holds the ONNX value `value`, against ONNX Runtime's.
+    """One result of one step, which holds the ONNX value `value`, against ONNX Runtime's.
+
+    A joined tensor that is never copied is a result of the step that writes its last part.
 
     `overflow` says that half precision has made an infinity of a finite number; where the step
     calculates in it (`half_arithmetic`), that may have been a part of a sum.
@@ -380,7 +382,7 @@ def _step_results(
     values = {
         (i, j): plan.buffers[index].value
         for i, step in enumerate(plan.steps)
-        for j, index in enumerate(step.outputs)
+        for j, index in enumerate(step.results)
     }
     precision = session.artifact.manifest.precision
     tolerances = value_tolerances(model, [inputs], precision=precision, half_runs=plan.half_runs)
@@ -392,7 +394,7 @@ def _step_results(
         if value is None or value not in wanted:
             skipped.append(step.name)
             continue
-        got = unpack_layout(array, plan.buffers[step.outputs[j]])
+        got = unpack_layout(array, plan.buffers[step.results[j]])
         want = wanted[value]
         metrics = compare(got.astype(want.dtype), want)
         in_half = step.half_run > 0

@@ -14,7 +14,7 @@ from edgeconv.artifact import Array, Arrays, Artifact, decode_tensor, encode_ten
 from edgeconv.devices.base import Completed, Device
 from edgeconv.devices.report import RunnerReport, SelfTest, parse_report
 from edgeconv.errors import ArtifactError, DeviceError, UsageError
-from edgeconv.plan import Tensor
+from edgeconv.plan import Buffer, Plan, Space, Tensor
 
 _SELF_TEST_FAILED = 5
 _MEANING = {2: "it was called wrongly", 3: "it could not load the model", 4: "a step failed"}
@@ -63,7 +63,9 @@ class Session:
             }
 
     def step_values(self, inputs: Mapping[str, Array]) -> dict[tuple[int, int], Array]:
-        """Run once and return every step's outputs by (step, output), shaped as in memory.
+        """Run once and return every step's results by (step, result), shaped as in memory.
+
+        A joined tensor has the parts that steps have written into its memory, by the plan.
 
         Raises UsageError as `run`.
         """
@@ -77,13 +79,14 @@ class Session:
         with self._workspace(arrays) as (local, remote):
             self._call(*self._input_options(remote), "--dump-steps", remote)
             self.device.pull(remote, [f"{i}_{j}.bin" for i, j in buffers], local)
-            return {
+            outputs = {
                 (i, j): self._read(
                     local / f"{i}_{j}.bin",
                     Tensor(f"{plan.steps[i].name}[{j}]", buffer.memory_shape, buffer.dtype),
                 )[buffer.box]
                 for (i, j), buffer in buffers.items()
             }
+        return outputs | _joined(plan, outputs)
 
     def self_test(self) -> SelfTest:
         """Return what the runner finds by comparing with the golden outputs on the device."""
@@ -171,6 +174,26 @@ class Session:
                 f"{self.device.name}: the runner wrote no proper {tensor.name!r} "
                 f"({tensor.dtype} {tensor.shape}): {error}"
             ) from None
+
+
+def _joined(plan: Plan, outputs: Mapping[tuple[int, int], Array]) -> dict[tuple[int, int], Array]:
+    """Return the joined tensors by (step, result): what steps have written where they lie."""
+    arena = np.zeros(plan.arena_bytes, np.uint8)
+    joined = {}
+    for i, step in enumerate(plan.steps):
+        for j, index in enumerate(step.outputs):
+            if plan.buffers[index].space is Space.ARENA:
+                _in_arena(plan.buffers[index], arena)[...] = outputs[i, j]
+        for j, index in enumerate(step.joins, len(step.outputs)):
+            joined[i, j] = _in_arena(plan.buffers[index], arena).copy()
+    return joined
+
+
+def _in_arena(buffer: Buffer, arena: Array) -> Array:
+    """Return the part of the arena that a tensor is."""
+    memory = arena[buffer.offset : buffer.offset + buffer.bytes].view(buffer.dtype)
+    part: Array = memory.reshape(buffer.memory_shape)[buffer.box]
+    return part
 
 
 def check_inputs(inputs: Mapping[str, Array], tensors: Sequence[Tensor]) -> list[Array]:

@@ -8,7 +8,15 @@ import pytest
 from onnx import helper
 from onnx_graphs import assert_close, compile_model, exported, graph_model, run_model
 
+from edgeconv.artifact import Artifact
+from edgeconv.compiler.graph import Frame
+from edgeconv.compiler.link import Emit
+from edgeconv.compiler.passes import memories
+from edgeconv.compiler.pipeline import compile_exported
+from edgeconv.errors import NumericError
 from edgeconv.plan import Plan, Step
+from edgeconv.target import load_target
+from edgeconv.verify import verify
 
 # Kernels are of two pixels: those of three are not always padded in memory.
 RANDOM = np.random.default_rng(5)
@@ -89,6 +97,53 @@ def test_joined_tensors_are_written_into_the_whole(batch: int) -> None:
     assert [step.family for step in plan.steps if step.family.startswith("concat")] == []
     assert all(not step.inputs for step in pads(plan))
     assert {"inner", "outer"} <= {layer for step in plan.steps for layer in step.layers}
+
+
+def joining(batch: int) -> tuple[Artifact, onnx.ModelProto]:
+    """A network in which `ab` joins `a` and `b`, which are of one size."""
+    inputs = {"x": normal(batch, 16, 4, 4)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node("MaxPool", ["a"], ["b"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        helper.make_node("Concat", ["b", "a"], ["ab"], axis=1, name="join"),
+        helper.make_node("MaxPool", ["ab"], ["y"], kernel_shape=[2, 2]),
+    ]
+    model = graph_model(nodes, inputs, ["y"], {"w": normal(16, 16, 1, 1)})
+    source, target = exported(model, inputs), load_target("host")
+    return compile_exported(source, target, emit=Emit.BUNDLE), model
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_joined_tensor_is_verified_once_its_parts_are_written(batch: int) -> None:
+    artifact, model = joining(batch)
+    report = verify(artifact, model=model, per_layer=True)
+    report.raise_if_failed()
+    found = {result.value: result for result in report.steps}
+    assert found["ab"].step == found["b"].step
+    assert "join" in found["ab"].layers
+    values = [result.value for result in report.steps]
+    assert values.index("b") < values.index("ab") < values.index("y")
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_parts_in_the_place_of_each_other_are_found(
+    batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = memories._Memories.frames
+
+    def exchanging(self, padded: list) -> dict[str, Frame]:
+        frames = found(self, padded)
+        (join,) = {frame.memory for frame in frames.values()}
+        one, other = (name for name in frames if name != join)
+        return {**frames, one: frames[other], other: frames[one]}
+
+    monkeypatch.setattr(memories._Memories, "frames", exchanging)
+    artifact, model = joining(batch)
+    report = verify(artifact, model=model, per_layer=True)
+    assert {"a", "b"} <= {result.value for result in report.steps if result.passed}
+    assert report.first_divergence.value == "ab"
+    with pytest.raises(NumericError, match=r"first step to diverge is .*join.*'ab'"):
+        report.raise_if_failed()
 
 
 def test_parts_that_are_read_in_a_row_join_without_a_border() -> None:

@@ -35,6 +35,9 @@ def share_memory(graph: Graph, alignment: int) -> Graph:
     """
     frames, in_place = find_frames(graph, alignment)
     layers = dict(graph.layers)
+    order = {var.name: place for place, (var, _) in enumerate(bindings_of(graph.main))}
+    # Which kernel writes the last part of a tensor in place.
+    writers: dict[str, str] = {}
 
     def body(builder: relax.BlockBuilder) -> list[relax.Expr]:
         new: dict[str, relax.Expr] = {}
@@ -47,7 +50,9 @@ def share_memory(graph: Graph, alignment: int) -> Graph:
                 continue
             call = substitute(value, current)
             if var.name in in_place:
-                last = value.args[1].fields[-1].name
+                parts = [part.name for part in value.args[1].fields]
+                last = max((writers.get(part, part) for part in parts), key=order.__getitem__)
+                writers[var.name] = last
                 layers[last] = (*layers.get(last, ()), *layers.pop(var.name, ()))
             elif var.name in frames and var.name in graph.paddings:
                 call = _border(builder, var, value.args[1].fields[0], graph.paddings[var.name])

@@ -55,6 +55,7 @@ class _Line:
     function: str
     inputs: list[str]
     outputs: list[str] = field(default_factory=list)
+    joins: list[str] = field(default_factory=list)
 
 
 def kernel_functions(graph: Graph) -> dict[str, tvm.tirx.PrimFunc]:
@@ -99,6 +100,8 @@ class _Planner:
         self._starts: dict[str, int] = {}
         self._expressions: dict[str, relax.Expr] = {}
         self._lines: list[_Line] = []
+        # Which step writes a tensor, or the last part of one.
+        self._completed: dict[str, int] = {}
         self._weights = bytearray()
         self._constants: dict[bytes, str] = {}
 
@@ -152,6 +155,10 @@ class _Planner:
         if var.name in self._graph.in_place:
             self._expressions[var.name] = var
             self._storages[var.name] = self._result(var.name, step)
+            last = max(self._completed[part.name] for part in value.args[1].fields)
+            self._completed[var.name] = last
+            if var.name in self._graph.joins and var.name in self._graph.values:
+                self._lines[last].joins.append(var.name)
             return
         inputs = [self._operand(argument, step) for argument in value.args[1].fields]
         line = _Line(var.name, value.args[0].name_hint, inputs)
@@ -161,6 +168,7 @@ class _Planner:
             self._expressions[name] = relax.Var(name, ty)
             self._storages[name] = self._result(name, step)
             line.outputs.append(name)
+            self._completed[name] = step
         self._lines.append(line)
 
     def _result(self, name: str, step: int) -> _Storage:
@@ -247,6 +255,7 @@ class _Planner:
                 kernel=kernel.symbol,
                 inputs=tuple(number(name) for name in line.inputs),
                 outputs=tuple(number(name) for name in line.outputs),
+                joins=tuple(number(name) for name in line.joins),
                 macs=self._graph.macs.get(line.var, 0),
                 layers=self._graph.layers.get(line.var, ()),
                 backend=kernel.backend,
