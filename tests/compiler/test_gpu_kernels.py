@@ -60,6 +60,7 @@ def small() -> Model:
     model = Model()
     model.deformable(8, 12, 4, 1, 1)
     model.deformable(6, 6, 3, 3, 2)
+    model.deformable(6, 6, 3, 6, 2)
     model.add("MatMul", normal(1, 128), normal(128, 10), constant=(1,))
     model.add("MatMul", normal(2, 5, 8), normal(2, 8, 7))
     model.add("Softmax", 3 * normal(2, 128), axis=1)
