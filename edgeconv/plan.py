@@ -99,8 +99,8 @@ class Step:
             for the inputs in `images` an `image1d_buffer_t` and an `int`, its first texel there.
         inputs: buffer indices, in the kernel's order.
         outputs: buffer indices, in the kernel's order, after the inputs.
-        joins: indices of buffers, joined tensors, of which it writes the last part; no step writes
-            them as a whole.
+        in_place: indices of buffers that lie where it writes the last part of them, joined tensors
+            and slices; they are no step's outputs.
         macs: multiply-accumulates of one call.
         layers: the ONNX nodes computed here, in order.
         backend: what computes it.
@@ -124,12 +124,12 @@ class Step:
     images: tuple[int, ...] = ()
     half_run: int = 0
     reason: str = ""
-    joins: tuple[int, ...] = ()
+    in_place: tuple[int, ...] = ()
 
     @property
     def results(self) -> tuple[int, ...]:
-        """The buffers that are complete once it has run: outputs, then joined tensors."""
-        return (*self.outputs, *self.joins)
+        """The buffers that are complete once it has run: outputs, then those in place."""
+        return (*self.outputs, *self.in_place)
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ class Plan:
                     "inputs": tuple(entry["inputs"]),
                     "outputs": tuple(entry["outputs"]),
                     "layers": tuple(entry["layers"]),
-                    "joins": tuple(entry.get("joins", ())),
+                    "in_place": tuple(entry.get("in_place", ())),
                 }
             )
 

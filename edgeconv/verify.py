@@ -76,7 +76,8 @@ class Accuracy:
 class StepResult:
     """One result of one step, which holds the ONNX value `value`, against ONNX Runtime's.
 
-    A joined tensor that is never copied is a result of the step that writes its last part.
+    Joined tensors and slices that are never copied are results of the step that writes the last
+    part of them.
 
     `overflow` says that half precision has made an infinity of a finite number; where the step
     calculates in it (`half_arithmetic`), that may have been a part of a sum.

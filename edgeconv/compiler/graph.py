@@ -74,6 +74,7 @@ class Graph:
         paddings: zeros (before, after) the operand on each axis of a variable that is its padded
             operand, by name. The variable may be longer; what comes then does not matter.
         joins: the axis along which a variable joins its operands, by name.
+        slices: of a variable that is a slice, the operand, the axis, and the first index, by name.
         singles: variables that stay in single precision whatever is stored in half precision.
         repeats: variables that repeat every element of their operand along an axis.
         views: variables whose elements are those of their operand, in another order, or some.
@@ -88,6 +89,7 @@ class Graph:
     families: dict[str, str] = field(default_factory=dict)
     paddings: dict[str, Padding] = field(default_factory=dict)
     joins: dict[str, int] = field(default_factory=dict)
+    slices: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     singles: set[str] = field(default_factory=set)
     repeats: frozenset[str] = frozenset()
     views: set[str] = field(default_factory=set)

@@ -65,7 +65,7 @@ class Session:
     def step_values(self, inputs: Mapping[str, Array]) -> dict[tuple[int, int], Array]:
         """Run once and return every step's results by (step, result), shaped as in memory.
 
-        A joined tensor has the parts that steps have written into its memory, by the plan.
+        Joined tensors and slices have what steps have written into their memory, by the plan.
 
         Raises UsageError as `run`.
         """
@@ -86,7 +86,7 @@ class Session:
                 )[buffer.box]
                 for (i, j), buffer in buffers.items()
             }
-        return outputs | _joined(plan, outputs)
+        return outputs | _in_place(plan, outputs)
 
     def self_test(self) -> SelfTest:
         """Return what the runner finds by comparing with the golden outputs on the device."""
@@ -176,17 +176,17 @@ class Session:
             ) from None
 
 
-def _joined(plan: Plan, outputs: Mapping[tuple[int, int], Array]) -> dict[tuple[int, int], Array]:
-    """Return the joined tensors by (step, result): what steps have written where they lie."""
+def _in_place(plan: Plan, outputs: Mapping[tuple[int, int], Array]) -> dict[tuple[int, int], Array]:
+    """Return what is in place by (step, result): what steps have written where it lies."""
     arena = np.zeros(plan.arena_bytes, np.uint8)
-    joined = {}
+    found = {}
     for i, step in enumerate(plan.steps):
         for j, index in enumerate(step.outputs):
             if plan.buffers[index].space is Space.ARENA:
                 _in_arena(plan.buffers[index], arena)[...] = outputs[i, j]
-        for j, index in enumerate(step.joins, len(step.outputs)):
-            joined[i, j] = _in_arena(plan.buffers[index], arena).copy()
-    return joined
+        for j, index in enumerate(step.in_place, len(step.outputs)):
+            found[i, j] = _in_arena(plan.buffers[index], arena).copy()
+    return found
 
 
 def _in_arena(buffer: Buffer, arena: Array) -> Array:

@@ -178,3 +178,96 @@ def test_tensors_that_cannot_move_are_joined_by_copies() -> None:
     model = graph_model(nodes, inputs, ["y", "rows"], {"w1": normal(16, 16, 1, 1)})
     plan = check(model, inputs)
     assert any(step.family.startswith("concat") for step in plan.steps)
+
+
+def cuts(plan: Plan) -> list[Step]:
+    return [step for step in plan.steps if "slice" in step.family]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_channels_are_read_where_they_lie(batch: int) -> None:
+    inputs = {"x": normal(batch, 16, 6, 6)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["a"]),
+        helper.make_node("Split", ["a", "parts"], ["b", "c", "d"], axis=1, name="split"),
+        helper.make_node("Slice", ["d", "begin", "end", "axis"], ["e"], name="slice"),
+        # One part is padded, and one has two readers, of which one is element-wise.
+        helper.make_node("Conv", ["b", "w3"], ["f"], pads=[1, 1, 0, 0]),
+        helper.make_node("Conv", ["c", "w3"], ["g"]),
+        helper.make_node("Relu", ["c"], ["h"]),
+        helper.make_node("MaxPool", ["e"], ["i"], kernel_shape=[2, 2]),
+        helper.make_node("MaxPool", ["a"], ["j"], kernel_shape=[2, 2]),
+    ]
+    constants = {
+        "w1": normal(56, 16, 1, 1),
+        "w3": normal(16, 16, 2, 2),
+        "parts": np.array([16, 16, 24]),
+        "begin": np.array([8]),
+        "end": np.array([24]),
+        "axis": np.array([1]),
+    }
+    plan = check(graph_model(nodes, inputs, ["f", "g", "h", "i", "j"], constants), inputs)
+    assert cuts(plan) == []
+    assert [step.inputs for step in pads(plan)] == [()]
+    assert {"split", "slice"} <= {layer for step in plan.steps for layer in step.layers}
+
+
+def test_rows_of_channels_are_read_where_they_lie() -> None:
+    """Plain tensors, whose parts are also read as rows of another shape."""
+    inputs = {"x": normal(1, 24, 32)}
+    nodes = [
+        helper.make_node("Sigmoid", ["x"], ["a"]),
+        helper.make_node("Split", ["a", "parts"], ["b", "c"], axis=1),
+        helper.make_node("Reshape", ["b", "shape"], ["e"]),
+        helper.make_node("MatMul", ["e", "c"], ["y"]),
+    ]
+    constants = {"parts": np.array([8, 16]), "shape": np.array([1, 16, 16])}
+    plan = check(graph_model(nodes, inputs, ["y"], constants), inputs)
+    assert cuts(plan) == []
+
+
+def test_what_cannot_be_read_where_it_lies_is_cut_out() -> None:
+    inputs = {"x": normal(2, 24, 5, 5)}
+    shape = np.array([2, 25, 11])
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"]),
+        # A part of an input, and of an output; an output; rows with gaps; no channels; a stride.
+        helper.make_node("Slice", ["x", "one", "last", "axis1"], ["given"]),
+        helper.make_node("Slice", ["a", "one", "last", "axis1"], ["b"]),
+        helper.make_node("Slice", ["given", "one", "last", "axis1"], ["c"]),
+        helper.make_node("Sigmoid", ["x"], ["s"]),
+        helper.make_node("Slice", ["s", "one", "twelve", "axis1"], ["part"]),
+        helper.make_node("Reshape", ["part", "shape"], ["rows"]),
+        helper.make_node("Softmax", ["rows"], ["d"]),
+        helper.make_node("Slice", ["s", "one", "last", "axis3"], ["columns"]),
+        helper.make_node("MaxPool", ["columns"], ["e"], kernel_shape=[2, 2]),
+        helper.make_node("Slice", ["s", "one", "last", "axis1", "two"], ["odd"]),
+        helper.make_node("MaxPool", ["odd"], ["f"], kernel_shape=[2, 2]),
+    ]
+    constants = {
+        **{name: np.array([i]) for name, i in {"one": 1, "two": 2, "twelve": 12}.items()},
+        **{"last": np.array([-1]), "axis1": np.array([1]), "axis3": np.array([3])},
+        "shape": shape,
+    }
+    outputs = ["a", "b", "c", "d", "e", "f"]
+    check(graph_model(nodes, inputs, outputs, constants), inputs)
+
+
+def test_parts_of_a_part_join_others() -> None:
+    """As ShuffleNet does: one half goes on as it is, beside what the other becomes."""
+    inputs = {"x": normal(1, 16, 6, 6)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["a"]),
+        helper.make_node("Split", ["a", "parts"], ["b", "c"], axis=1),
+        helper.make_node("Conv", ["c", "w3"], ["d"], pads=[1, 1, 0, 0]),
+        helper.make_node("Concat", ["b", "d"], ["e"], axis=1),
+        helper.make_node("MaxPool", ["e"], ["y"], kernel_shape=[2, 2]),
+    ]
+    constants = {
+        "w1": normal(32, 16, 1, 1),
+        "w3": normal(16, 16, 2, 2),
+        "parts": np.array([16, 16]),
+    }
+    plan = check(graph_model(nodes, inputs, ["y"], constants), inputs)
+    # The half that goes on cannot lie in two tensors at once.
+    assert len([s for s in plan.steps if s.family.startswith("concat")]) + len(cuts(plan)) == 1

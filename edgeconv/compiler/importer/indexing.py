@@ -70,6 +70,10 @@ def _convert_slice(builder: relax.BlockBuilder, node: Node, arguments: Arguments
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         stop = None if step < 0 and end < -size[axis] else end
         ranges[axis % len(size)] = range(size[axis])[start:stop:step]
+    cut = [axis for axis, taken in enumerate(ranges) if len(taken) != size[axis]]
+    if cut and all(r and r.step == 1 for r in ranges):
+        begins, ends = [ranges[axis].start for axis in cut], [ranges[axis].stop for axis in cut]
+        return relax.op.strided_slice(arguments[0], cut, begins, ends)
     begins, strides = [r.start for r in ranges], [r.step for r in ranges]
     return builder.call_te(strided_slice, arguments[0], begins, strides, [len(r) for r in ranges])
 

@@ -13,13 +13,14 @@ from edgeconv.compiler.passes.rewriting import bindings_of, op_name, shape_of
 # The plan makes these names for the same bytes.
 ALIASING = ("relax.reshape",)
 # Their results are elements of the operand, in another order, or some of them.
-VIEWS = ("relax.permute_dims", "relax.strided_slice", "relax.broadcast_to")
+SLICE = "relax.strided_slice"
+VIEWS = ("relax.permute_dims", SLICE, "relax.broadcast_to")
 
 
 def legalize(graph: Graph) -> Graph:
     """Replace every operator but `ALIASING` by a call of a TIR function, and classify those.
 
-    The functions are anonymous; which of them joined, repeated or only moved elements is noted.
+    The functions are anonymous; which of them join, cut, repeat or only move elements is noted.
     """
     bindings = bindings_of(graph.main)
     repeats = frozenset(var.name for var, value in bindings if op_name(value) == "relax.repeat")
@@ -29,6 +30,11 @@ def legalize(graph: Graph) -> Graph:
         for var, value in bindings
         if op_name(value) == "relax.concat"
     }
+    slices = {
+        var.name: found
+        for var, value in bindings
+        if op_name(value) == SLICE and (found := _slice(value)) is not None
+    }
     passes = tvm.ir.transform.Sequential(
         [
             relax.transform.LegalizeOps(skip_ops=list(ALIASING)),
@@ -36,4 +42,13 @@ def legalize(graph: Graph) -> Graph:
         ]
     )
     module = passes(graph.module)
-    return replace(graph, module=module, joins=joins, repeats=repeats, views=graph.views | views)
+    views |= graph.views
+    return replace(graph, module=module, joins=joins, slices=slices, repeats=repeats, views=views)
+
+
+def _slice(call: tvm.ir.Call) -> tuple[str, int, int] | None:
+    """Return the operand, the axis and the first index of a slice along one axis."""
+    data, axes, begins, *_ = call.args
+    if not isinstance(data, relax.Var) or len(axes) != 1:
+        return None
+    return data.name, int(axes[0].value), int(begins[0].value)

@@ -31,11 +31,12 @@ def find_frames(graph: Graph, alignment: int) -> tuple[dict[str, Frame], frozens
     joined = [var.name for var, value in memories.calls if memories.join(var, value)]
     padded = [var for var, value in memories.calls if memories.pad(var, value)]
     idle = [var.name for var in padded if not any(map(any, graph.paddings[var.name]))]
-    return memories.frames(padded), frozenset((*joined, *idle))
+    cut = [var.name for var, value in memories.calls if memories.cut(var, value)]
+    return memories.frames(padded), frozenset((*joined, *idle, *cut))
 
 
 class _Memories:
-    """Tensors that share memory: each is a part, by channels, of the one that it is joined into.
+    """Tensors that share memory: each is a part, by channels, of another, joined of them or cut.
 
     Attributes:
         calls: bindings of kernels with one result, in order.
@@ -100,6 +101,30 @@ class _Memories:
         if self._rows & set(self._members(self._root(operand)[0])):
             return False
         self._padded[var.name] = operand
+        return True
+
+    def cut(self, var: relax.Var, value: tvm.ir.Call) -> bool:
+        """Let a slice be a part of its operand, if it can be."""
+        operand, axis, first = self._graph.slices.get(var.name, ("", 0, 0))
+        # A kernel of that name that does more than to cut reads something else.
+        read = [getattr(argument, "name", "") for argument in value.args[1].fields]
+        if axis != CHANNELS or read != [operand] or operand not in self._made:
+            return False
+        root, start = self._root(operand)
+        if root in self._results or not self._is_free(var.name):
+            return False
+        batch, _, *rest = shape_of(var)
+        offset = (start + first) * prod(rest) * _itemsize(var)
+        part = set(self._members(var.name))
+        members = part.union(self._members(root))
+        if not members.isdisjoint(self._padded.values()):
+            fits = not self._rows & members
+        else:
+            fits = (batch == 1 and offset % self._alignment == 0) or not self._rows & part
+        if not fits:
+            return False
+        self._whole[var.name] = (operand, first)
+        self._parts.setdefault(operand, []).append(var.name)
         return True
 
     def _is_free(self, name: str) -> bool:

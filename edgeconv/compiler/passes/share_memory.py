@@ -1,8 +1,8 @@
 """Lets tensors lie where they would be copied to: inside a padded or a joined one.
 
 What a convolution pads is written into the middle of the padded tensor at once; a step remains
-that puts zeros around it. What is joined along channels is written into its part of the whole.
-Other readers find the tensors there as well.
+that puts zeros around it. What is joined along channels is written into its part of the whole, and
+what is cut out along them stays where it is. Other readers find the tensors there as well.
 """
 
 from __future__ import annotations

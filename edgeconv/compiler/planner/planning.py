@@ -55,7 +55,7 @@ class _Line:
     function: str
     inputs: list[str]
     outputs: list[str] = field(default_factory=list)
-    joins: list[str] = field(default_factory=list)
+    in_place: list[str] = field(default_factory=list)
 
 
 def kernel_functions(graph: Graph) -> dict[str, tvm.tirx.PrimFunc]:
@@ -157,8 +157,8 @@ class _Planner:
             self._storages[var.name] = self._result(var.name, step)
             last = max(self._completed[part.name] for part in value.args[1].fields)
             self._completed[var.name] = last
-            if var.name in self._graph.joins and var.name in self._graph.values:
-                self._lines[last].joins.append(var.name)
+            if var.name not in self._graph.paddings and var.name in self._graph.values:
+                self._lines[last].in_place.append(var.name)
             return
         inputs = [self._operand(argument, step) for argument in value.args[1].fields]
         line = _Line(var.name, value.args[0].name_hint, inputs)
@@ -255,7 +255,7 @@ class _Planner:
                 kernel=kernel.symbol,
                 inputs=tuple(number(name) for name in line.inputs),
                 outputs=tuple(number(name) for name in line.outputs),
-                joins=tuple(number(name) for name in line.joins),
+                in_place=tuple(number(name) for name in line.in_place),
                 macs=self._graph.macs.get(line.var, 0),
                 layers=self._graph.layers.get(line.var, ()),
                 backend=kernel.backend,

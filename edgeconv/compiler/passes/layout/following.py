@@ -10,8 +10,9 @@ from tvm import relax
 from edgeconv.compiler.compute.layout import join_channels
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.packing import Array, pack_channels
-from edgeconv.compiler.passes.rewriting import constant_of, shape_of
+from edgeconv.compiler.passes.rewriting import constant_of, shape_of, substitute
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine
+from edgeconv.compiler.schedules.machine import channel_block
 
 
 def elementwise(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
@@ -51,15 +52,27 @@ def concat(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
 
 
 def channel_slice(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
-    """Take some channels of a tensor on a GPU, in the form in which they are read first."""
+    """Take some channels of a blocked tensor.
+
+    On CPUs whole blocks, or plain channels of the plain form; on GPUs any, in the form in which
+    they are read first.
+    """
     data, _, begins, *_ = call.args
     before, after = shape_of(data), shape_of(var)
     one = len(begins) == 1 and before[:1] + before[2:] == after[:1] + after[2:]
-    if not (isinstance(forms.machine, GpuMachine) and one and before[1] != after[1]):
-        return False
-    if data.name not in forms.blocked:
+    if not one or before[1] == after[1] or data.name not in forms.blocked:
         return False
     first = int(begins[0].value)
+    if not isinstance(forms.machine, GpuMachine):
+        block = shape_of(forms.blocked[data.name])[-1]
+        whole = first % block == after[1] % block == 0
+        if not whole or block != channel_block(after[1], forms.machine):
+            return False
+        begin, end = first // block, (first + after[1]) // block
+        blocks = relax.op.strided_slice(forms.blocked[data.name], [1], [begin], [end])
+        forms.emit(var, blocks, block)
+        forms.put_off[var.name] = lambda _: substitute(call, forms.as_plain)
+        return True
     forms.tables.families[var.name] = "slice"
     forms.put_off[var.name] = lambda block: _joined(forms, [data], first, after[1], block)
     return True
