@@ -271,3 +271,28 @@ def test_parts_of_a_part_join_others() -> None:
     plan = check(graph_model(nodes, inputs, ["y"], constants), inputs)
     # The half that goes on cannot lie in two tensors at once.
     assert len([s for s in plan.steps if s.family.startswith("concat")]) + len(cuts(plan)) == 1
+
+
+def test_a_slice_of_other_channels_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = {"x": normal(1, 16, 4, 4)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node("Split", ["a", "parts"], ["b", "c"], axis=1, name="split"),
+        helper.make_node("MaxPool", ["b"], ["y"], kernel_shape=[2, 2]),
+        helper.make_node("MaxPool", ["c"], ["z"], kernel_shape=[2, 2]),
+    ]
+    constants = {"w": normal(32, 16, 1, 1), "parts": np.array([16, 16])}
+    model = graph_model(nodes, inputs, ["y", "z"], constants)
+    source, target = exported(model, inputs), load_target("host")
+    found = memories._Memories._root
+
+    right = compile_exported(source, target, emit=Emit.BUNDLE)
+    report = verify(right, model=model, per_layer=True)
+    report.raise_if_failed()
+    assert {"a", "b", "c"} <= {result.value for result in report.steps}
+
+    monkeypatch.setattr(memories._Memories, "_root", lambda self, name: (found(self, name)[0], 0))
+    wrong = compile_exported(source, target, emit=Emit.BUNDLE)
+    report = verify(wrong, model=model, per_layer=True)
+    assert report.first_divergence.value == "c"
+    assert "split" in report.first_divergence.layers
