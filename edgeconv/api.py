@@ -91,8 +91,8 @@ def compile(
             label; seeded without.
         precision: how tensors between kernels, and weights, are stored on a GPU: "fp32", "fp16", or
             "mixed", in which what half precision cannot hold well stays in single.
-        half_arithmetic: whether convolutions and products of what is stored in half precision also
-            calculate in it, which takes `cl_khr_fp16`; else all arithmetic is in single.
+        half_arithmetic: whether convolutions and products also calculate in half precision, which
+            takes `cl_khr_fp16`; else all arithmetic is in single.
         winograd: whether 3x3 convolutions may take Winograd's algorithm, where it is faster and its
             rounding stays within the tolerance; its weights take up to four times the memory.
         threads: number of threads that the artifact runs with unless told otherwise.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 # Buffers in arena and weights start at multiples of as many bytes; on a GPU they are sub-buffers,
 # which drivers align by up to 512 bytes (CL_DEVICE_MEM_BASE_ADDR_ALIGN, NVIDIA's; most have 128).
@@ -109,6 +109,8 @@ class Step:
             elements of their type, float16 or float32. No output lies in their bytes.
         half_run: products that are summed in half precision before their sum is added to another in
             single; 0 where all arithmetic is in single.
+        amplification: how many times as large the rounding errors of these sums come out of the
+            layer; not 1 where transforms follow (Winograd).
         reason: why a step of a GPU's network is computed by the CPU; empty elsewhere.
     """
 
@@ -123,6 +125,7 @@ class Step:
     ndrange: NDRange | None = None
     images: tuple[int, ...] = ()
     half_run: int = 0
+    amplification: float = 1.0
     reason: str = ""
     in_place: tuple[int, ...] = ()
 
@@ -130,6 +133,13 @@ class Step:
     def results(self) -> tuple[int, ...]:
         """The buffers that are complete once it has run: outputs, then those in place."""
         return (*self.outputs, *self.in_place)
+
+
+class HalfRun(NamedTuple):
+    """`Step.half_run` and `Step.amplification`."""
+
+    products: int
+    amplification: float
 
 
 @dataclass(frozen=True)
@@ -171,10 +181,13 @@ class Plan:
         return {step.name: step.reason for step in self.steps if step.reason}
 
     @property
-    def half_runs(self) -> dict[str, int]:
-        """`Step.half_run` by ONNX node, of the steps that calculate in half precision."""
+    def half_runs(self) -> dict[str, HalfRun]:
+        """The runs of the steps that calculate in half precision, by ONNX node."""
         return {
-            layer: step.half_run for step in self.steps if step.half_run for layer in step.layers
+            layer: HalfRun(step.half_run, step.amplification)
+            for step in self.steps
+            if step.half_run
+            for layer in step.layers
         }
 
     def with_tolerances(self, tolerances: Mapping[str, float]) -> Plan:

@@ -398,7 +398,7 @@ def _step_results(
         got = unpack_layout(array, plan.buffers[step.results[j]])
         want = wanted[value]
         metrics = compare(got.astype(want.dtype), want)
-        in_half = step.half_run > 0
+        in_half = not plan.half_runs.keys().isdisjoint(step.layers)
         # Infinities of either sign sum to no number.
         lost = bool((~np.isfinite(got) & np.isfinite(want)).any())
         overflow = lost and (in_half or got.dtype == np.float16)

@@ -75,6 +75,8 @@ class Graph:
             operand, by name. The variable may be longer; what comes then does not matter.
         joins: the axis along which a variable joins its operands, by name.
         slices: of a variable that is a slice, the operand, the axis, and the first index, by name.
+        amplifications: how many times as large the rounding errors of a sum of products come out
+            of its layer, where transforms follow, by variable name.
         singles: variables that stay in single precision whatever is stored in half precision.
         repeats: variables that repeat every element of their operand along an axis.
         views: variables whose elements are those of their operand, in another order, or some.
@@ -90,6 +92,7 @@ class Graph:
     paddings: dict[str, Padding] = field(default_factory=dict)
     joins: dict[str, int] = field(default_factory=dict)
     slices: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    amplifications: dict[str, float] = field(default_factory=dict)
     singles: set[str] = field(default_factory=set)
     repeats: frozenset[str] = frozenset()
     views: set[str] = field(default_factory=set)

@@ -64,11 +64,11 @@ def passes(
         in_half: nodes whose products may be summed in half precision.
         winograd: whether convolutions may take Winograd's algorithm.
     """
-    machine = machine_of(target, half_arithmetic=bool(in_half))
+    machine = machine_of(target)
     stored_bytes = FLOAT_BYTES if precision is Precision.FP32 else FLOAT_BYTES // 2
 
     def blocked(graph: Graph) -> Graph:
-        return blocked_layout(graph, machine, stored_bytes, winograd=winograd)
+        return blocked_layout(graph, machine, stored_bytes, in_half, winograd=winograd)
 
     def shared(graph: Graph) -> Graph:
         return share_memory(graph, target.alignment)
@@ -131,8 +131,9 @@ def compile_exported(
     dumped.relax("import", graph.module)
     report("import", 1, 1)
 
-    in_half = products(exported.model) if half_arithmetic else frozenset()
-    steps = passes(target, precision, _kept(exported, precision), in_half, winograd=winograd)
+    kept = _kept(exported, precision)
+    in_half = products(exported.model, kept) if half_arithmetic else frozenset()
+    steps = passes(target, precision, kept, in_half, winograd=winograd)
     for number, rewrite in enumerate(steps):
         report("passes", number, len(steps))
         graph = rewrite(graph)

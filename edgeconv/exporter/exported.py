@@ -13,6 +13,7 @@ import onnx
 
 from edgeconv.errors import UnsupportedModelError
 from edgeconv.imaging import Preprocessing
+from edgeconv.plan import HalfRun
 from edgeconv.precision import Precision
 
 
@@ -58,13 +59,15 @@ class Exported:
         """Return the largest permitted max |got - want| / max |want| by output name."""
         return self._measured(Precision.FP32, {})
 
-    def tolerances_in(self, precision: Precision, half_runs: Mapping[str, int]) -> dict[str, float]:
+    def tolerances_in(
+        self, precision: Precision, half_runs: Mapping[str, HalfRun]
+    ) -> dict[str, float]:
         """Return the same for tensors stored in `precision`, and `Plan.half_runs`."""
         if precision is Precision.FP32:
             return self.tolerances
         return self._measured(precision, half_runs)
 
-    def _measured(self, precision: Precision, half_runs: Mapping[str, int]) -> dict[str, float]:
+    def _measured(self, precision: Precision, half_runs: Mapping[str, HalfRun]) -> dict[str, float]:
         from edgeconv.exporter.tolerance import tolerance
 
         cases = [case.inputs for case in self.golden]

@@ -33,7 +33,7 @@ _SENSITIVE = {
 
 
 def beyond_half(model: onnx.ModelProto, cases: Sequence[Mapping[str, Array]]) -> frozenset[str]:
-    """Return the values that `Precision.MIXED` keeps in single precision.
+    """Return the values that `Precision.MIXED` keeps in single precision, inputs among them.
 
     Those that come near the limits of half precision on `cases` (arrays by input name), or are all
     denormal there, and those that operators amplify. Every shape of the model must be known.
@@ -41,11 +41,12 @@ def beyond_half(model: onnx.ModelProto, cases: Sequence[Mapping[str, Array]]) ->
     single = [name for name, kind in value_types(model).items() if kind.dtype == np.float32]
     computed = {name for node in model.graph.node for name in node.output}
     names = [name for name in single if name in computed]
-    largest = dict.fromkeys(names, 0.0)
+    largest: dict[str, float] = {}
     for inputs in cases:
-        for name, value in reference_values(model, inputs, names).items():
+        given = {name: inputs[name] for name in inputs.keys() & set(single)}
+        for name, value in {**given, **reference_values(model, inputs, names)}.items():
             finite = np.abs(value[np.isfinite(value)])
-            largest[name] = max(largest[name], float(finite.max(initial=0.0)))
+            largest[name] = max(largest.get(name, 0.0), float(finite.max(initial=0.0)))
     extreme = {
         name
         for name, size in largest.items()

@@ -31,18 +31,24 @@ since it adds what is independent, and the measured change alone counts:
                        magnitude, LARGEST_HALF)
 
 Where products are summed in half precision as well, n at a time, every product and every partial
-sum of such a run is rounded by up to eps/2. The first k terms of a run sum to at most sqrt(k) times
-the root of the sum of their squares (Cauchy and Schwarz), so that the squares of all roundings of a
-run add up to no more than (eps/2)^2 (n (n + 1) / 2 + 1) times the sum of its squared terms, and all
-runs together disturb the result by
+sum of such a run is rounded by up to eps/2, and so may be the two factors of a product. The first k
+terms of a run sum to at most sqrt(k) times the root of the sum of their squares (Cauchy and
+Schwarz), so that the squares of all roundings of a run add up to no more than
+(eps/2)^2 (n (n + 1) / 2 + 3) times the sum of its squared terms, and all runs together disturb the
+result by
 
-    eps/2 * sqrt(n (n + 1) / 2 + 1) * root of the sum of the squared terms
+    eps/2 * sqrt(n (n + 1) / 2 + 3) * root of the sum of the squared terms
+
+Winograd's algorithm stores and sums transformed tiles so, and transforms the sums back, and their
+errors with them. The squared terms of its sums, as far as they enter a result, are the square of an
+amplification, which follows from the weights, times those of the layer (see
+`compiler.compute.toom_cook.amplification`); so all roundings to half precision count that often.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -55,6 +61,7 @@ from onnx import inliner
 from edgeconv.exporter.conditioning import MEASURED, Rounding, disturbances
 from edgeconv.exporter.graph import ValueType, attribute, first_output, value_types
 from edgeconv.ops import op_of
+from edgeconv.plan import HalfRun
 from edgeconv.precision import Precision
 
 Array = npt.NDArray[Any]
@@ -120,7 +127,14 @@ EXACT = frozenset(
 # What storing a result and a weight in half precision adds to a node's rounding.
 _HALF = float(np.finfo(np.float16).eps)
 
-_PRODUCTS = frozenset(["Conv", "ConvTranspose", "Gemm", "MatMul"])
+# Operators that sum products, and which operands those are of.
+_PRODUCTS = {
+    "Conv": (0, 1),
+    "ConvTranspose": (0, 1),
+    "DeformConv": (0, 1, 4),
+    "Gemm": (0, 1),
+    "MatMul": (0, 1),
+}
 
 # Operators that evaluate a function which libraries approximate, and their length.
 APPROXIMATED = frozenset(
@@ -137,7 +151,7 @@ def tolerance(
     model: onnx.ModelProto,
     cases: Sequence[Mapping[str, Array]] = (),
     precision: Precision = Precision.FP32,
-    half_runs: Mapping[str, int] = MappingProxyType({}),
+    half_runs: Mapping[str, HalfRun] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Return, by output name, the largest permitted |got - want| / max |want|.
 
@@ -145,7 +159,7 @@ def tolerance(
         model: every shape must be known.
         cases: inputs to measure gains with, arrays by name; half precision needs some.
         precision: in which tensors are stored.
-        half_runs: products that are summed in half precision at a time, by node (`Plan.half_runs`).
+        half_runs: what is summed in half precision, by node (`Plan.half_runs`).
     """
     names = [value.name for value in model.graph.output]
     values = value_tolerances(model, cases, names, precision, half_runs)
@@ -158,7 +172,7 @@ def value_tolerances(
     cases: Sequence[Mapping[str, Array]] = (),
     names: Sequence[str] | None = None,
     precision: Precision = Precision.FP32,
-    half_runs: Mapping[str, int] = MappingProxyType({}),
+    half_runs: Mapping[str, HalfRun] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Return the same for values that a node computes.
 
@@ -191,16 +205,25 @@ def value_tolerances(
     return {name: limit + extra[name] for name, limit in result.items()}
 
 
-def products(model: onnx.ModelProto) -> frozenset[str]:
-    """Return the nodes whose products a GPU may sum in half precision, by name."""
-    return frozenset(node.name for node in model.graph.node if node.op_type in _PRODUCTS)
+def products(model: onnx.ModelProto, kept: Set[str] = frozenset()) -> frozenset[str]:
+    """Return the nodes whose products a GPU may sum in half precision, by name.
+
+    Values that are `kept` are no part of them.
+    """
+    found = set()
+    for node in model.graph.node:
+        places = _PRODUCTS.get(node.op_type, ())
+        operands = [node.input[place] for place in places if place < len(node.input)]
+        if places and kept.isdisjoint([*operands, *node.output]):
+            found.add(node.name)
+    return frozenset(found)
 
 
 def _stored_in_half(
     model: onnx.ModelProto,
     roundings: Mapping[str, Rounding],
     types: Mapping[str, ValueType],
-    half_runs: Mapping[str, int],
+    half_runs: Mapping[str, HalfRun],
 ) -> dict[str, Rounding]:
     """Return what `roundings` in single precision become, by the name of a node's first output."""
     given = {value.name for value in model.graph.input}
@@ -214,13 +237,15 @@ def _stored_in_half(
     return result
 
 
-def _in_half(node: onnx.NodeProto, single: Rounding, half_runs: Mapping[str, int]) -> Rounding:
+def _in_half(node: onnx.NodeProto, single: Rounding, half_runs: Mapping[str, HalfRun]) -> Rounding:
     """Return the rounding of a node that rounds so in single precision."""
     if not single.relative:
         return single
-    run = half_runs.get(node.name, 0) if node.op_type in _PRODUCTS else 0
-    partial = _HALF / 2 * math.sqrt(run * (run + 1) / 2 + 1) if run else 0.0
-    return Rounding(single.relative + _HALF, partial)
+    run = half_runs.get(node.name) if node.op_type in _PRODUCTS else None
+    if run is None:
+        return Rounding(single.relative + _HALF)
+    partial = _HALF / 2 * math.sqrt(run.products * (run.products + 1) / 2 + 3)
+    return Rounding(single.relative + _HALF * run.amplification, partial * run.amplification)
 
 
 def _without_functions(model: onnx.ModelProto) -> onnx.ModelProto:

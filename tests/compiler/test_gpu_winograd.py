@@ -20,6 +20,7 @@ from edgeconv.compiler.schedules.gpu import winograd_choice
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine, machine_of
 from edgeconv.compiler.schedules.winograd import Layer
 from edgeconv.devices import open_session
+from edgeconv.errors import NumericError
 from edgeconv.plan import Backend, Space, Step
 from edgeconv.precision import Precision
 from edgeconv.target import load_target
@@ -37,10 +38,10 @@ def forced(monkeypatch: pytest.MonkeyPatch, m: int) -> list[Layer]:
     """Make every layer that fits take tiles of `m`; return those that did."""
     taken = []
 
-    def always(layer: Layer, sizes: Sequence[int], machine: GpuMachine, stored_bytes: int):
+    def always(layer: Layer, sizes: Sequence[int], machine: GpuMachine, *_: int, in_half: bool):
         taken.append(layer)
         # The last of several: with the most rows of tiles beyond the image.
-        return winograd_choice.candidates(layer, m, machine)[-1]
+        return winograd_choice.candidates(layer, m, machine, in_half=in_half)[-1]
 
     monkeypatch.setattr(gpu, "choose", always)
     return taken
@@ -73,7 +74,7 @@ def test_errors_stay_within_the_tolerance_of_a_direct_sum(monkeypatch: pytest.Mo
     """Whatever the weights: where larger tiles would err more, smaller ones are taken."""
     taken: list[int] = []
 
-    def largest(layer: Layer, sizes: Sequence[int], machine: GpuMachine, stored_bytes: int):
+    def largest(layer: Layer, sizes: Sequence[int], machine: GpuMachine, *_: int, in_half: bool):
         taken.append(max(sizes))
         return winograd_choice.candidates(layer, taken[-1], machine)[0]
 
@@ -133,15 +134,95 @@ def test_values_near_the_end_of_half_precision_do_not_overflow(
     assert artifact.verify().passed
 
 
+def in_half_arithmetic(
+    net: torch.nn.Module, x: torch.Tensor, target: str, precision: str = "fp16"
+) -> Artifact:
+    return edgeconv.compile(
+        net.eval(), (x,), target=target, precision=precision, half_arithmetic=True
+    )
+
+
+@pytest.mark.parametrize("target", ["mali-g610", "adreno-740"])
+@pytest.mark.parametrize("relu", [False, True])
+def test_tiles_of_2x2_are_multiplied_in_half_precision(
+    monkeypatch: pytest.MonkeyPatch, target: str, relu: bool
+) -> None:
+    forced(monkeypatch, 2)
+    conv = torch.nn.Conv2d(44, 32, 3, padding=1)
+    # A part of the weights is as badly conditioned as any.
+    with torch.no_grad():
+        conv.weight[:8, :, 1:] = 0
+        conv.weight[:8, :, :, 1:] = 0
+    net = torch.nn.Sequential(torch.nn.ReLU() if relu else torch.nn.Tanh(), conv)
+    x = torch.from_numpy(np.random.default_rng(1).standard_normal((2, 44, 13, 14), np.float32))
+    artifact = in_half_arithmetic(net, x, target)
+    tiles, products = steps_of(artifact)
+    buffers = artifact.plan.buffers
+    assert {buffers[i].dtype for i in (*products.inputs, *products.outputs)} == {"float16"}
+    assert (tiles.half_run, products.half_run) == (0, 32)
+    assert 1.7 < products.amplification < 2 + 2**0.5
+    report = artifact.verify()
+    assert report.passed, report.to_json()
+    for result in report.outputs:
+        assert result.tolerance / 40 < result.metrics.max_rel
+
+
+def test_tiles_of_4x4_are_not_multiplied_in_half_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forced(monkeypatch, 4)
+    net = torch.nn.Sequential(torch.nn.Tanh(), torch.nn.Conv2d(32, 32, 3))
+    artifact = in_half_arithmetic(net, torch.ones(1, 32, 14, 14), "mali-g610")
+    _, products = steps_of(artifact)
+    assert products.half_run == 0
+    buffers = artifact.plan.buffers
+    assert {buffers[i].dtype for i in (*products.inputs, *products.outputs)} == {"float32"}
+
+
+def test_tiles_of_what_mixed_keeps_are_in_single_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forced(monkeypatch, 2)
+    net = torch.nn.Sequential(*(torch.nn.Conv2d(16, 16, 3) for _ in range(3)))
+    with torch.no_grad():
+        net[0].weight *= 1e6
+        net[1].weight *= 1e-6
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 16, 12, 12), np.float32))
+    artifact = in_half_arithmetic(net, x, "mali-g610", "mixed")
+    runs = [step.half_run for step in steps_of(artifact)]
+    assert runs == [0, 0, 0, 0, 0, 16]
+    assert artifact.verify().passed
+
+
+def test_tiles_that_overflow_are_found_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    forced(monkeypatch, 2)
+    net = torch.nn.Conv2d(16, 16, 3, bias=False)
+    with torch.no_grad():
+        net.weight *= 1e-3
+    x = 4e4 * torch.tensor([1.0, 1.0, -1.0, -1.0]).repeat(1, 16, 12, 3)
+    artifact = edgeconv.compile(
+        net.eval(),
+        (x,),
+        target="mali-g610",
+        golden_inputs=[{"input": x.numpy()}],
+        precision="fp16",
+        half_arithmetic=True,
+    )
+    with pytest.raises(NumericError, match=r"or a part of its sums, is beyond 65504"):
+        artifact.verify().raise_if_failed()
+
+
 def layer(size: int, channels: int, outs: int) -> Layer:
     return Layer(1, size, size, 1, 1, channels, channels // 4, 4, outs // 4, 4)
 
 
-def chosen(target: str, *shape: int) -> int:
+def chosen(target: str, *shape: int, in_half: bool = False) -> int:
     """Return the size of the tiles that are chosen; 0 for a direct convolution."""
     machine = machine_of(load_target(target))
     assert isinstance(machine, GpuMachine)
-    plan = winograd_choice.choose(layer(*shape), (2, 4), machine, 4)
+    stored_bytes = 2 if in_half else 4
+    plan = winograd_choice.choose(layer(*shape), (2, 4), machine, stored_bytes, in_half=in_half)
+    assert plan is None or plan.in_half == (in_half and plan.tiling.m == 2)
     return 0 if plan is None else plan.tiling.m
 
 
@@ -155,6 +236,12 @@ def test_what_memory_delivers_decides() -> None:
     # The Adreno computes four times as much for each byte as the Mali-G57.
     assert chosen("mali-g57", 56, 64, 64) == 4
     assert chosen("adreno-740", 56, 64, 64) == 0
+
+
+def test_tiles_of_halves_pay_where_those_of_floats_move_too_much() -> None:
+    assert chosen("adreno-740", 28, 128, 128, in_half=True) == 2
+    assert chosen("adreno-740", 28, 128, 128) == 4
+    assert chosen("mali-g610", 64, 256, 256, in_half=True) == 4
 
 
 def test_work_and_traffic_of_a_chosen_layer_are_those_of_the_model() -> None:

@@ -16,6 +16,7 @@ from edgeconv.cli.app import app
 from edgeconv.compiler.codegen.half_sums import LONGEST
 from edgeconv.devices import open_session
 from edgeconv.errors import NumericError, UsageError
+from edgeconv.nn import DeformConv2d
 
 TARGET = "mali-g610"
 EXTENSION = "#pragma OPENCL EXTENSION cl_khr_fp16 : enable"
@@ -70,6 +71,8 @@ LAYERS: dict[str, Callable[[int, int], nn.Module]] = {
     "transposed": lambda c, k: nn.ConvTranspose2d(c, c, k, stride=2),
     "3d": lambda c, k: nn.Sequential(nn.Unflatten(2, (3, -1)), nn.Conv3d(c, c, k, padding=1)),
     "linear": lambda c, k: nn.Linear(12, 40),
+    "deformable": lambda c, k: DeformConv2d(c, c + 3, k),
+    "few weights": lambda c, k: nn.Conv2d(c, 4, 1),
 }
 
 
@@ -86,17 +89,19 @@ def test_layers_are_within_a_tolerance_that_follows(kind: str) -> None:
         assert result.tolerance / 40 < result.metrics.max_rel
 
 
-def test_products_of_two_stored_tensors() -> None:
+@pytest.mark.parametrize("transposed", [False, True])
+def test_products_of_two_stored_tensors(transposed: bool) -> None:
     class Products(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.sin(x) @ torch.sigmoid(x)
+            second = torch.sigmoid(x)
+            return torch.sin(x) @ (second.transpose(1, 2) if transposed else second)
 
     artifact = compiled(Products(), image(1, 32, 32))
-    assert any(step.half_run for step in artifact.plan.steps)
+    assert [step.half_run for step in artifact.plan.steps] == [0, 0, 32]
     assert artifact.verify().passed
 
 
-def test_what_is_stored_in_single_precision_is_calculated_in_it() -> None:
+def test_own_inputs_are_rounded_where_they_are_multiplied() -> None:
     net = nn.Sequential(nn.Conv2d(16, 32, 3), nn.ReLU(), nn.Conv2d(32, 16, 3)).eval()
     kinds = [("fp16", False), ("fp16", True)]
     plain, half = (
@@ -105,11 +110,34 @@ def test_what_is_stored_in_single_precision_is_calculated_in_it() -> None:
         )
         for precision, native in kinds
     )
-    # The network's own input is in single precision.
-    assert [step.half_run > 0 for step in half.plan.steps] == [False, True]
-    assert half.entries["kernels.cl"].decode().count(EXTENSION) == 1
+    assert [step.half_run > 0 for step in half.plan.steps] == [True, True]
+    assert half.entries["kernels.cl"].decode().count(EXTENSION) == 2
     assert "cl_khr_fp16" not in plain.entries["kernels.cl"].decode()
     assert plain.manifest.outputs[0].tolerance < half.manifest.outputs[0].tolerance
+    assert half.verify().passed
+
+
+@pytest.mark.parametrize("target", [TARGET, "adreno-740"])
+def test_a_first_layer_of_few_channels(target: str) -> None:
+    """Its inputs get into registers one by one, and are rounded there."""
+    net, x = nn.Conv2d(3, 16, 7, stride=2, padding=3).eval(), image(1, 3, 24, 24)
+    artifact = edgeconv.compile(net, (x,), target=target, precision="fp16", half_arithmetic=True)
+    assert [step.half_run for step in artifact.plan.steps] == [28]
+    assert artifact.verify().passed
+
+
+def test_an_input_that_mixed_keeps_is_not_rounded() -> None:
+    class Double(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(16, 32, 3), nn.Conv2d(32, 32, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.second(torch.sigmoid(self.first(x)))
+
+    artifact = compiled(Double(), 1e5 * image(1, 16, 9, 9), "mixed")
+    assert [step.half_run for step in artifact.plan.steps] == [0, 32]
+    assert artifact.verify().passed
 
 
 def test_a_part_of_a_sum_that_overflows_is_found_and_named() -> None:

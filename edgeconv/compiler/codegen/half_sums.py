@@ -13,24 +13,24 @@ sums a run of them in halves, and adds that to the sum in single precision:
 
 A run of n terms costs as much as n / 2 multiply-adds of floats, a conversion and an addition: there
 is nothing to gain from few terms, and little from more than 32, while errors grow with the root of
-n. Only operands that are stored in half precision are multiplied this way, so that none is rounded
-for it.
+n. Factors that are no halves yet, such as the network's own inputs and what is sampled between
+pixels, are rounded: where they get into registers as vectors, or else where they are multiplied.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-import numpy as np
 import tvm
 import tvm_ffi
 from tvm import tirx
+from tvm.sym.analyzer import Analyzer
 
-from edgeconv.compiler.schedules.common import replaced
+from edgeconv.compiler.schedules.common import replaced, uses
 
 # Terms of a run, at least and at most.
 SHORTEST, LONGEST = 8, 32
@@ -81,7 +81,10 @@ class _Store:
 
     @property
     def factors(self) -> tuple[Any, Any] | None:
-        """The factors of the product that is added to what stood there; None where none is."""
+        """The factors of the product that is added to what stood there; None where none is.
+
+        Constants do not count: transforms have them, whose sums are short.
+        """
         value = self.value
         if (
             str(self.array.dtype) == _SINGLE
@@ -90,9 +93,15 @@ class _Store:
             and isinstance(value.a, tvm.ir.TensorLoad)
             and value.a.source.same_as(self.array)
             and _base(value.a.indices[0], self.lane) == self.base
+            and not {type(value.b.a), type(value.b.b)} & {tirx.FloatImm}
         ):
             return value.b.a, value.b.b
         return None
+
+    @property
+    def leaves(self) -> list[Any]:
+        """What the factors are made of where they are halves."""
+        return [leaf for factor in self.factors or () for leaf in _leaves(factor, self.lane)]
 
     def load(self, array: Any) -> Any:
         """Return the same place of another array."""
@@ -120,10 +129,13 @@ def _cut(loop: Any) -> _Cut | None:
     """Return a loop in runs; None where they would be short or long, or it does something else."""
     statements = list(loop.body.seq) if isinstance(loop.body, tirx.SeqStmt) else [loop.body]
     own = dict.fromkeys(s.buffer for s in statements if isinstance(s, tirx.AllocBuffer))
-    stores = {i: _store(s) for i, s in enumerate(statements) if not isinstance(s, tirx.AllocBuffer)}
-    made = [store for store in stores.values() if store is not None]
-    terms = [store for store in made if store.array not in own]
-    if len(made) < len(stores) or not terms or any(term.factors is None for term in terms):
+    stores = {i: made for i, s in enumerate(statements) if (made := _store(s)) is not None}
+    terms = [store for store in stores.values() if store.array not in own]
+    if not terms or any(term.factors is None for term in terms):
+        return None
+    others = (s for i, s in enumerate(statements) if i not in stores)
+    scalars = {_written(s) for s in others if not isinstance(s, tirx.AllocBuffer)}
+    if not scalars <= own.keys():
         return None
     each = max(Counter((term.array, term.base) for term in terms).values())
     extent = int(loop.extent)
@@ -131,31 +143,98 @@ def _cut(loop: Any) -> _Cut | None:
     count = min(extent, 1 << (LONGEST // each).bit_length() - 1) if each <= LONGEST else 0
     if each * count < SHORTEST:
         return None
-    halves = _Halves(own, [store for store in made if store.array in own])
-    parts = {
-        total: tirx.decl_buffer(total.shape, _HALF, f"{total.name}_part", scope="local")
-        for total in dict.fromkeys(term.array for term in terms)
-    }
+    vectors = [array for array in own if array not in scalars]
+    halves = _in_half(array for array in vectors if _is_only_multiplied(array, loop.body, terms))
+    parts = _in_half((term.array for term in terms), "_part")
     body = [
-        halves.allocated(s) if i not in stores else _narrowed(stores[i], halves, parts)
-        for i, s in enumerate(statements)
+        _narrowed(stores[i], halves, parts) if i in stores else _allocated(statement, halves)
+        for i, statement in enumerate(statements)
     ]
-    if any(statement is None for statement in body):
-        return None
     statement = _in_runs(loop, count, body, terms, parts)
-    return _Cut(statement, [*parts.values(), *halves.arrays.values()], each * count)
+    return _Cut(statement, [*parts.values(), *halves.values()], each * count)
 
 
-def _narrowed(store: Any, halves: _Halves, parts: Mapping[Any, Any]) -> Any:
-    """Return what a store does with arrays of halves; None where it cannot be done with them."""
+def _in_half(arrays: Iterable[Any], suffix: str = "") -> dict[Any, Any]:
+    """Return private arrays of halves, by those that they are in the place of."""
+    return {
+        array: tirx.decl_buffer(array.shape, _HALF, f"{array.name}{suffix}", scope="local")
+        for array in dict.fromkeys(arrays)
+    }
+
+
+def _is_only_multiplied(array: Any, body: Any, terms: Iterable[_Store]) -> bool:
+    """Whether all that is read of an array are factors of the terms, at places that are known."""
+    loads: list[Any] = []
+    tvm_ffi.structural_walk(body, (tvm.ir.TensorLoad, loads.append))
+    read = sum(_is_load(load, array) for load in loads)
+    multiplied = sum(
+        _is_load(leaf, array) and _is_constant(leaf.indices[0], term.lane)
+        for term in terms
+        for leaf in term.leaves
+    )
+    return 0 < multiplied == read
+
+
+def _is_load(value: Any, array: Any) -> bool:
+    return isinstance(value, tvm.ir.TensorLoad) and bool(value.source.same_as(array))
+
+
+def _is_constant(index: Any, lane: Any) -> bool:
+    """Whether every lane has an index that is known now."""
+    first = replaced(index, lane, tirx.IntImm(str(lane.ty.dtype), 0))
+    return isinstance(Analyzer().simplify(first), tirx.IntImm)
+
+
+def _allocated(statement: Any, halves: Mapping[Any, Any]) -> Any:
+    """Return the allocation of what stands for an array; any other statement as it is."""
+    if isinstance(statement, tirx.AllocBuffer) and statement.buffer in halves:
+        return tirx.AllocBuffer(halves[statement.buffer])
+    return statement
+
+
+def _narrowed(store: _Store, halves: Mapping[Any, Any], parts: Mapping[Any, Any]) -> Any:
+    """Return what a store does with arrays of halves."""
     part = parts.get(store.array)
-    if part is None:
-        array, value = halves.arrays.get(store.array), halves.value(store.value, store.lane)
-        return None if array is None else store.written(array, value)
-    first, second = (halves.factor(factor, store.lane) for factor in store.factors)
-    if first is None or second is None:
-        return None
-    return store.written(part, store.load(part) + first * second)
+    if part is not None:
+        first, second = (_half(factor, store.lane, halves) for factor in store.factors or ())
+        return store.written(part, store.load(part) + first * second)
+    array = halves.get(store.array)
+    if array is not None:
+        return store.written(array, _half(store.value, store.lane, halves))
+    return store.written(store.array, store.value)
+
+
+def _half(value: Any, lane: Any, halves: Mapping[Any, Any]) -> Any:
+    """Return a value as a half, rounded where it is none."""
+    if _is_widened(value):
+        return _half(value.value, lane, halves)
+    if _is_choice(value, lane):
+        condition, *choices = value.args
+        return tirx.if_then_else(condition, *(_half(choice, lane, halves) for choice in choices))
+    if isinstance(value, tvm.ir.TensorLoad) and value.source in halves:
+        return tirx.BufferLoad(halves[value.source], value.indices)
+    return value if str(value.ty.dtype) == _HALF else tirx.Cast(_HALF, value)
+
+
+def _leaves(value: Any, lane: Any) -> Iterator[Any]:
+    """Yield what `_half` makes halves of."""
+    if _is_widened(value):
+        yield from _leaves(value.value, lane)
+    elif _is_choice(value, lane):
+        for choice in value.args[1:]:
+            yield from _leaves(choice, lane)
+    else:
+        yield value
+
+
+def _is_widened(value: Any) -> bool:
+    return isinstance(value, tirx.Cast) and str(value.value.ty.dtype) == _HALF
+
+
+def _is_choice(value: Any, lane: Any) -> bool:
+    """Whether one value or another is chosen for all lanes."""
+    choice = isinstance(value, tvm.ir.Call) and value.op.name == "prim.if_then_else"
+    return choice and not uses(value.args[0], lane)
 
 
 def _in_runs(
@@ -194,6 +273,12 @@ def _store(statement: Any) -> _Store | None:
     return None
 
 
+def _written(statement: Any) -> Any:
+    """Return what a store, or a loop around one, writes to; None for any other statement."""
+    inner = statement.body if isinstance(statement, tirx.For) else statement
+    return inner.buffer if isinstance(inner, tirx.BufferStore) else None
+
+
 def _base(index: Any, lane: Any) -> int | None:
     """Return the constant, a multiple of the lanes, that `index` is before the lane."""
     if index.same_as(lane):
@@ -201,49 +286,3 @@ def _base(index: Any, lane: Any) -> int | None:
     if isinstance(index, tirx.Add) and index.a.same_as(lane) and isinstance(index.b, tirx.IntImm):
         return int(index.b.value) if int(index.b.value) % LANES == 0 else None
     return None
-
-
-class _Halves:
-    """Private arrays that hold nothing but halves: `arrays` of that type by what they stand for."""
-
-    def __init__(self, own: Iterable[Any], stores: Sequence[_Store]) -> None:
-        self.arrays: dict[Any, Any] = {}
-        for array in own:
-            written = [store for store in stores if store.array.same_as(array)]
-            if all(self.value(store.value, store.lane) is not None for store in written):
-                new = tirx.decl_buffer(array.shape, _HALF, array.name, scope="local")
-                self.arrays[array] = new
-
-    def allocated(self, allocation: Any) -> Any:
-        """Return the allocation of what stands for an array; None where nothing does."""
-        array = self.arrays.get(allocation.buffer)
-        return None if array is None else tirx.AllocBuffer(array)
-
-    def factor(self, value: Any, lane: Any) -> Any:
-        """Return the same of a factor; None also for a constant, such as those of transforms."""
-        return None if isinstance(value, tirx.FloatImm) else self.value(value, lane)
-
-    def value(self, value: Any, lane: Any) -> Any:
-        """Return a value as a half; None where it is not known to be one, or is no vector's."""
-        if isinstance(value, tirx.FloatImm):
-            exact = float(np.float16(value.value)) == float(value.value)
-            return tirx.FloatImm(_HALF, value.value) if exact else None
-        if isinstance(value, tirx.Cast):
-            return self.value(value.value, lane) if str(value.value.ty.dtype) == _HALF else None
-        if isinstance(value, tvm.ir.TensorLoad):
-            return self._load(value, lane)
-        if isinstance(value, tvm.ir.Call) and value.op.name == "prim.if_then_else":
-            condition, *choices = value.args
-            first, second = (self.value(choice, lane) for choice in choices)
-            if first is None or second is None:
-                return None
-            return tirx.if_then_else(condition, first, second)
-        return None
-
-    def _load(self, load: Any, lane: Any) -> Any:
-        if load.source.scope() != "local":
-            return load if str(load.source.dtype) == _HALF else None
-        array, (index,) = self.arrays.get(load.source), load.indices
-        if array is None or not (isinstance(index, tirx.IntImm) or _base(index, lane) is not None):
-            return None
-        return tirx.BufferLoad(array, [index])

@@ -262,6 +262,7 @@ class _Planner:
                 ndrange=kernel.ndrange,
                 images=kernel.images,
                 half_run=kernel.half_run,
+                amplification=self._graph.amplifications.get(line.var, 1.0),
                 reason=kernel.reason,
             )
             steps.append(step)

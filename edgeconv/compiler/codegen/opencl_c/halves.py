@@ -13,7 +13,7 @@ import tvm
 from tvm import tirx
 
 from edgeconv.compiler.codegen.opencl_c.expressions import INFIX, Expressions
-from edgeconv.compiler.codegen.opencl_c.types import HALF
+from edgeconv.compiler.codegen.opencl_c.types import HALF, Memory
 
 # Goes before a kernel that needs it.
 EXTENSION = "#pragma OPENCL EXTENSION cl_khr_fp16 : enable\n"
@@ -45,10 +45,7 @@ class Halves(Expressions):
         assert self.lane is not None
         memory, index = self.memories[node.source], node.indices[0]
         if memory.calculates_in_half:
-            if self._varies(index):
-                return self._whole(memory, self._contiguous(index))
-            vector, lane = self._element(memory, index).split(".s")
-            return f"{vector}.s{lane * self.lane.count}"
+            return self._half_private(memory, index)
         base = self._contiguous(index) if self._varies(index) else None
         if memory.dtype != HALF or base is None or not self._is_aligned(base, self.lane.count):
             return None
@@ -57,3 +54,23 @@ class Halves(Expressions):
             return self._texel(memory, place, "read_imageh")
         kind = f"{memory.space} const half{self.lane.count} *"
         return f"*({kind})({self._address(memory, base)})"
+
+    def _half_private(self, memory: Memory, index: Any) -> str | None:
+        """Return halves that are in registers."""
+        assert self.lane is not None
+        if not self._varies(index):
+            return self._spread(memory, index, self.lane.count)
+        base = self._contiguous(index)
+        if base is not None:
+            return self._whole(memory, base)
+        # One lane of every vector, each of which is spread twice to be a vector.
+        first, second, third, fourth = (
+            self._spread(memory, self._at_lane(index, self.lane, i), 2) for i in range(4)
+        )
+        pairs = f"((half4)({first}, {second})).s02", f"((half4)({third}, {fourth})).s02"
+        return f"(half4)({pairs[0]}, {pairs[1]})"
+
+    def _spread(self, memory: Memory, index: Any, count: int) -> str:
+        """Return a vector of one element, so many times."""
+        vector, lane = self._element(memory, index).split(".s")
+        return f"{vector}.s{lane * count}"

@@ -7,7 +7,7 @@ Constant weights are packed here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import replace
 
 import tvm
@@ -64,7 +64,12 @@ RULES: dict[str, Rule] = {
 
 
 def blocked_layout(
-    graph: Graph, machine: AnyMachine, stored_bytes: int = FLOAT_BYTES, *, winograd: bool = True
+    graph: Graph,
+    machine: AnyMachine,
+    stored_bytes: int = FLOAT_BYTES,
+    in_half: Set[str] = frozenset(),
+    *,
+    winograd: bool = True,
 ) -> Graph:
     """Return the graph in blocked layouts.
 
@@ -72,6 +77,7 @@ def blocked_layout(
         graph: in the layout of the ONNX model.
         machine: for which core or GPU.
         stored_bytes: bytes of a float between kernels.
+        in_half: ONNX nodes whose products may be summed in half precision.
         winograd: whether convolutions may take Winograd's algorithm.
     """
     values, layers = dict(graph.values), dict(graph.layers)
@@ -85,10 +91,11 @@ def blocked_layout(
         paddings={},
         views=set(),
         singles=set(),
+        amplifications={},
     )
 
     def body(builder: relax.BlockBuilder) -> list[relax.Expr]:
-        forms = Forms(builder, tables, machine, stored_bytes, winograd=winograd)
+        forms = Forms(builder, tables, machine, stored_bytes, in_half, winograd=winograd)
         for parameter in graph.main.params:
             forms.plain[parameter.name] = parameter
         for var, value in bindings_of(graph.main):

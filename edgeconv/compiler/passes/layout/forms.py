@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from math import prod
 from typing import Any
 
@@ -25,6 +25,7 @@ class Forms:
         tables: what is known of every new variable, by name.
         machine: for which core or GPU.
         stored_bytes: bytes of a float between kernels.
+        in_half: ONNX nodes whose products may be summed in half precision.
         winograd: whether convolutions may take Winograd's algorithm.
         definitions: the old values, by their variables' names.
         plain: the forms in the layout of the ONNX model.
@@ -39,6 +40,7 @@ class Forms:
         tables: Graph,
         machine: AnyMachine,
         stored_bytes: int,
+        in_half: Set[str],
         *,
         winograd: bool,
     ) -> None:
@@ -47,6 +49,7 @@ class Forms:
         self.tables = tables
         self.machine = machine
         self.stored_bytes = stored_bytes
+        self.in_half = in_half
         self.winograd = winograd
         self.definitions = {var.name: value for var, value in bindings_of(tables.main)}
         self.plain: dict[str, relax.Expr] = {}

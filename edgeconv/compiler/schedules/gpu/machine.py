@@ -26,7 +26,6 @@ class GpuMachine:
         fma_lanes_per_cycle: multiply-accumulates that a core starts in a cycle.
         macs_per_byte: multiply-accumulates in the time in which memory delivers a byte.
         image_texels: most texels of an image that kernels read an operand through; 0 for none.
-        half_arithmetic: whether sums of products may be of halves, which takes half the time.
         cpu: the core that computes what the GPU cannot.
     """
 
@@ -38,7 +37,6 @@ class GpuMachine:
     fma_lanes_per_cycle: int
     macs_per_byte: int
     image_texels: int
-    half_arithmetic: bool
     cpu: Machine
 
     # Channels of a block, and elements that a work-item reads and writes at once.
@@ -55,7 +53,7 @@ class GpuMachine:
         return self.compute_units * each
 
     @staticmethod
-    def of(target: Target, gpu: Gpu, *, half_arithmetic: bool = False) -> GpuMachine:
+    def of(target: Target, gpu: Gpu) -> GpuMachine:
         """Return the model of `target`'s GPU."""
         return GpuMachine(
             wave=gpu.wave,
@@ -66,7 +64,6 @@ class GpuMachine:
             fma_lanes_per_cycle=gpu.fma_lanes_per_cycle,
             macs_per_byte=gpu.macs_per_byte,
             image_texels=gpu.image_texels,
-            half_arithmetic=half_arithmetic,
             cpu=Machine.of(target),
         )
 
@@ -74,11 +71,8 @@ class GpuMachine:
 AnyMachine = Machine | GpuMachine
 
 
-def machine_of(target: Target, *, half_arithmetic: bool = False) -> AnyMachine:
-    """Return what computes a network on `target`: its GPU, where it has one.
-
-    `half_arithmetic` says whether that may sum products in half precision.
-    """
+def machine_of(target: Target) -> AnyMachine:
+    """Return what computes a network on `target`: its GPU, where it has one."""
     if target.gpu is None:
         return Machine.of(target)
-    return GpuMachine.of(target, target.gpu, half_arithmetic=half_arithmetic)
+    return GpuMachine.of(target, target.gpu)

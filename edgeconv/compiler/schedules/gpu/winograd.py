@@ -9,7 +9,13 @@ from __future__ import annotations
 from tvm import s_tir
 
 from edgeconv.compiler.compute.winograd import Tiling
-from edgeconv.compiler.schedules.common import attach_epilogue, extent, loops_of, vectorize_unroll
+from edgeconv.compiler.schedules.common import (
+    attach_epilogue,
+    block_names,
+    extent,
+    loops_of,
+    vectorize_unroll,
+)
 from edgeconv.compiler.schedules.gpu.accumulate import MAX_ROW, accumulate, inline_padding
 from edgeconv.compiler.schedules.gpu.common import bind_row
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine
@@ -20,6 +26,9 @@ INPUT, PRODUCT, OUTPUT = "winograd_input", "winograd_product", "winograd"
 def schedule_input(sch: s_tir.Schedule, machine: GpuMachine) -> None:
     """Schedule `compute.winograd.winograd_input`: a work-item transforms a tile."""
     inline_padding(sch)
+    for name in block_names(sch):
+        if name not in ("line", "vertical", INPUT):
+            sch.reverse_compute_inline(sch.get_sblock(name))
     line, vertical, result = map(sch.get_sblock, ("line", "vertical", INPUT))
     *around, i, j, panel, step, column, lane = sch.get_loops(result)
     side = extent(sch, i)

@@ -38,20 +38,31 @@ GAIN = 1.2
 # A multiply-accumulate in half precision, with its part of an addition and a conversion for every
 # 32 of them (`codegen/half_sums.py`).
 HALF_MULTIPLY = 1 / 2 + 2 / 32
+# Outputs of a tile along each axis whose transforms do not amplify the rounding to half too much.
+TILES_IN_HALF = 2
 # What memory delivers while a kernel is launched: some microseconds.
 LAUNCH_BYTES = 1 << 17
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to cut the image, and what a work-item computes of the products."""
+    """How to cut the image, and what a work-item computes of the products.
+
+    Transformed tiles and weights are halves where `in_half`, else floats.
+    """
 
     tiling: Tiling
     tile: Tile
+    in_half: bool = False
 
 
 def choose(
-    layer: Layer, sizes: Iterable[int], machine: GpuMachine, stored_bytes: int
+    layer: Layer,
+    sizes: Iterable[int],
+    machine: GpuMachine,
+    stored_bytes: int,
+    *,
+    in_half: bool = False,
 ) -> Plan | None:
     """Return the fastest plan; None where it is not `GAIN` times as fast as a direct convolution.
 
@@ -60,23 +71,26 @@ def choose(
         sizes: the m that rounding permits.
         machine: for which GPU.
         stored_bytes: bytes of an element of activations and of weights of a direct convolution.
-            Transformed tiles and weights are always in single precision.
+        in_half: whether products may be summed in half precision.
     """
-    plans = [plan for m in sizes for plan in candidates(layer, m, machine)]
+    plans = [plan for m in sizes for plan in candidates(layer, m, machine, in_half=in_half)]
     times = [time(layer, plan, machine, stored_bytes) for plan in plans]
     best = min(range(len(plans)), key=times.__getitem__, default=None)
-    if best is None or GAIN * times[best] >= direct_time(layer, machine, stored_bytes):
+    direct = direct_time(layer, machine, stored_bytes, in_half=in_half)
+    if best is None or GAIN * times[best] >= direct:
         return None
     return plans[best]
 
 
-def direct_time(layer: Layer, machine: GpuMachine, stored_bytes: int) -> float:
+def direct_time(
+    layer: Layer, machine: GpuMachine, stored_bytes: int, *, in_half: bool = False
+) -> float:
     """Return the time of a direct convolution, whose taps along a row share what they load."""
     others = layer.planes * layer.out_blocks * layer.height
     counts = block_counts(layer.out_blocks // layer.groups)
     tile = choose_tile(layer.width, others, counts, machine, reach=(TAPS, layer.stride))
     row = ((tile.columns - 1) * layer.stride + TAPS) / TAPS
-    multiply = HALF_MULTIPLY if machine.half_arithmetic else 1.0
+    multiply = HALF_MULTIPLY if in_half else 1.0
     each = slots(tile, layer.width, others, machine, inputs=row, multiply=multiply)
     pixels = layer.planes * layer.height * layer.width
     work = pixels * TAPS * TAPS * layer.depth * layer.out_blocks * each
@@ -91,8 +105,9 @@ def time(layer: Layer, plan: Plan, machine: GpuMachine, stored_bytes: int) -> fl
     pixels = layer.planes * layer.height * layer.width
     steps = layer.taps * layer.in_blocks
     inputs = layer.taps * pixels * _channels_in(layer) * stored_bytes
-    panels = tiles * side**2 * steps * layer.in_block * FLOAT_BYTES
-    products = tiles * side**2 * _channels_out(layer) * FLOAT_BYTES
+    tile_bytes = FLOAT_BYTES // 2 if plan.in_half else FLOAT_BYTES
+    panels = tiles * side**2 * steps * layer.in_block * tile_bytes
+    products = tiles * side**2 * _channels_out(layer) * tile_bytes
     outputs = pixels * _channels_out(layer) * stored_bytes
     there = 2 * side**2 * (TRANSFORM_SLOTS + LOAD_COST)
     back = (side + m) * m * TRANSFORM_SLOTS + (side**2 + m**2) * LOAD_COST
@@ -102,17 +117,19 @@ def time(layer: Layer, plan: Plan, machine: GpuMachine, stored_bytes: int) -> fl
         layer.planes * side**2 * layer.out_blocks,
         machine,
         inputs=plan.tile.columns,
+        multiply=HALF_MULTIPLY if plan.in_half else 1.0,
     )
+    weights = side**2 * layer.weights // FLOAT_BYTES * tile_bytes
     multiplied = tiles * side**2 * layer.depth * layer.out_blocks * each
     return (
         _kernel(tiles * steps * there, inputs + panels, machine)
-        + _kernel(multiplied, panels + side**2 * layer.weights + products, machine)
+        + _kernel(multiplied, panels + weights + products, machine)
         + _kernel(tiles * layer.out_blocks * back, products + outputs, machine)
     )
 
 
-def candidates(layer: Layer, m: int, machine: GpuMachine) -> list[Plan]:
-    """Return plans for tiles of m x m outputs.
+def candidates(layer: Layer, m: int, machine: GpuMachine, *, in_half: bool = False) -> list[Plan]:
+    """Return plans for tiles of m x m outputs, in halves if they may be.
 
     The tiles are cut into whole runs of columns: that is a matter of how many rows of them there
     are, the last of which may lie beyond the image.
@@ -123,7 +140,8 @@ def candidates(layer: Layer, m: int, machine: GpuMachine) -> list[Plan]:
     plans = []
     for rows in sorted({round_up(height, count) for count in range(1, MAX_COLUMNS + 1)}):
         tile = choose_tile(rows * width, others, counts, machine, whole=True)
-        plans.append(Plan(Tiling(m, rows, width, tile.columns, layer.stride), tile))
+        tiling = Tiling(m, rows, width, tile.columns, layer.stride)
+        plans.append(Plan(tiling, tile, in_half and m == TILES_IN_HALF))
     return plans
 
 

@@ -18,6 +18,7 @@ from edgeconv.compiler.compute.conv import (
     depthwise_blocked,
     pointwise_blocked,
 )
+from edgeconv.compiler.compute.toom_cook import amplification
 from edgeconv.compiler.compute.winograd import winograd_input, winograd_output, winograd_products
 from edgeconv.compiler.passes.conv_call import Convolution, Transposed
 from edgeconv.compiler.passes.layout.convolutions import winograd
@@ -70,10 +71,10 @@ def direct(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int
 def by_tiles(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
     """Take 3x3 kernels by Winograd's algorithm, where the model says so: three kernels.
 
-    Transformed tiles stay in single precision, with the weights that they are multiplied by: the
-    transform back amplifies the rounding of 4x4 tiles to half beyond what `exporter.tolerance`
-    gives a layer, and what they hold is up to 26 times as large as the image. Tiles of 2x2 would
-    bear it, but move about as much in halves as those of 4x4 do in floats, for more products.
+    Transformed tiles of 4x4 stay in single precision, with the weights that they are multiplied by:
+    the transform back amplifies the rounding to half beyond what `exporter.tolerance` gives a
+    layer, and what they hold is up to 26 times as large as the image. Those of 2x2 are stored and
+    multiplied in halves where products are.
     """
     unit = (1,) * 2
     window = conv.window
@@ -82,23 +83,27 @@ def by_tiles(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, i
     data = forms.as_blocked(conv.data)
     layer = winograd.layer_of(forms, conv, shape_of(data))
     sizes = winograd.permitted_sizes(conv, layer)
-    plan = choose(layer, sizes, _machine(forms), forms.stored_bytes)
+    tables = forms.tables
+    in_half = not forms.in_half.isdisjoint(tables.layers.get(name, ()))
+    plan = choose(layer, sizes, _machine(forms), forms.stored_bytes, in_half=in_half)
     if plan is None:
         return None
     geometry = {"size": conv.size, "tiling": plan.tiling}
     weight = winograd.packed_weight(forms, conv, plan.tiling, plan.tile.blocks)
-    tables = forms.tables
 
     def emit(call: tvm.ir.Call, what: str) -> relax.Var:
         step = forms.builder.emit(call, f"{name}_{what}")
         tables.families[step.name] = "winograd"
         tables.layers[step.name] = tables.layers.get(name, ())
-        tables.singles.add(step.name)
+        if not plan.in_half:
+            tables.singles.add(step.name)
         return step
 
     panels = emit(forms.call(winograd_input, [data], window, **geometry), "tiles")
     products = emit(forms.call(winograd_products, [panels, weight], groups=conv.groups), "products")
     tables.macs[products.name] = tables.macs.pop(name, 0)
+    if plan.in_half:
+        tables.amplifications[products.name] = amplification(conv.constant, plan.tiling.m)
     return forms.call(winograd_output, [products], **geometry), BLOCK
 
 
