@@ -14,6 +14,7 @@ from edgeconv.cli.app import app
 from edgeconv.errors import NumericError, UsageError
 from edgeconv.exporter import beyond_half, export, tolerance
 from edgeconv.frontend import load_source
+from edgeconv.nn import DynamicConv2d
 from edgeconv.plan import Space
 from edgeconv.precision import Precision
 
@@ -154,3 +155,9 @@ def test_the_command_line(tmp_path: Path) -> None:
     summary = json.loads(result.stdout)
     assert (summary["precision"], summary["verified"]) == ("fp16", True)
     assert edgeconv.Artifact.load(path).manifest.precision is Precision.FP16
+
+
+def test_weights_that_are_reshaped_before_they_are_mixed() -> None:
+    net = DynamicConv2d(12, 14, 5, 1, dilation=2, groups=2, bias=False, experts=5, reduction=0.5)
+    artifact = edgeconv.compile(net.eval(), image(3, 12, 14, 14), target=TARGET, precision="fp16")
+    assert artifact.verify().passed

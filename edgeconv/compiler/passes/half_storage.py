@@ -58,8 +58,9 @@ def _halves(graph: Graph, kept: Collection[str]) -> frozenset[str]:
     fixed = {output.name for output in output_tuple(graph.main)}
     for var, value in bindings:
         if _is_alias(value):
-            (operand,) = (a for a in arguments_of(value) if isinstance(a, relax.Var))
-            source[var.name] = source.get(operand.name, operand.name)
+            # None where a constant is reshaped.
+            for operand in (a for a in arguments_of(value) if isinstance(a, relax.Var)):
+                source[var.name] = source.get(operand.name, operand.name)
         elif not isinstance(var.ty, relax.TensorType):
             # A kernel of several results stays as it is, with what it reads.
             fixed.update(a.name for a in arguments_of(value) if isinstance(a, relax.Var))
