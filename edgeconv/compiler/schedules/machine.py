@@ -29,6 +29,9 @@ RAGGED_COST = 1.05
 FEW_PIXELS = 128
 MIN_BLOCK = 4
 MAX_TILE_BLOCKS = 8
+# With fewer parts, whole ones would leave threads idle.
+MIN_PARTS = 2
+MIN_PARTS_SHARED_L2 = 8
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Machine:
         l2_bytes: second-level cache.
         l2_shared: whether the cores have it in common.
         l3_bytes: third-level cache of all cores; 0 where there is none.
+        cores: such cores, which share a kernel's parts.
     """
 
     lanes: int
@@ -53,6 +57,7 @@ class Machine:
     l2_bytes: int
     l2_shared: bool = False
     l3_bytes: int = 0
+    cores: int = 1
 
     @staticmethod
     def of(target: Target) -> Machine:
@@ -65,12 +70,22 @@ class Machine:
             l2_bytes=target.cpu.l2_kib * 1024,
             l2_shared=target.cpu.l2_shared,
             l3_bytes=target.cpu.l3_kib * 1024,
+            cores=target.cpu.cores,
         )
 
     @property
     def is_aarch64(self) -> bool:
         """Whether this is a 64-bit ARM core; 32-bit ones have half the registers."""
         return self.lane_fma and self.registers == 32
+
+
+def shares_parts(parts: int, machine: Machine) -> bool:
+    """Whether threads take whole parts of a kernel, each with its data in second-level cache.
+
+    Otherwise they work on every part together. Its data then moves between their caches, which
+    costs more than shares that differ by a part, unless they have that cache in common.
+    """
+    return parts >= (MIN_PARTS_SHARED_L2 if machine.l2_shared else MIN_PARTS)
 
 
 class Lanes(Protocol):

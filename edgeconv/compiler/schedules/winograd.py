@@ -18,6 +18,7 @@ from edgeconv.compiler.schedules.machine import (
     Machine,
     RegisterTile,
     register_tile,
+    shares_parts,
     tile_counts,
 )
 
@@ -81,7 +82,8 @@ def choose(
 ) -> tuple[Tiling, RegisterTile] | None:
     """Return the fastest tiling with its register tile; None where it is not faster than `budget`.
 
-    Tilings whose chunks keep to `MAX_CHUNK_BYTES` come first, or else those with the smallest.
+    Tilings whose chunks keep to `MAX_CHUNK_BYTES` come first, or else those with the smallest. The
+    time counts half on one core and half on all, some of which wait where chunks do not divide.
 
     Args:
         layer: the convolution.
@@ -93,15 +95,20 @@ def choose(
         (
             max(sum(_chunk_bytes(layer, tiling, tile)), MAX_CHUNK_BYTES),
             _cost(layer, tiling, tile, machine),
+            _waiting(layer, tiling, machine),
             tiling,
             tile,
         )
         for tiling, tile in _candidates(layer, sizes, machine)
     ]
-    best = min(costs, key=lambda entry: (*entry[:2], astuple(entry[2])), default=None)
+    best = min(
+        costs,
+        key=lambda entry: (entry[0], entry[1] * (1 + entry[2]), astuple(entry[3])),
+        default=None,
+    )
     if best is None or best[1] >= budget:
         return None
-    return best[2:]
+    return best[3:]
 
 
 def _candidates(
@@ -127,10 +134,22 @@ def _parts(extent: int, count: int) -> set[int]:
     return {-(-extent // parts) for parts in range(1, min(extent, count) + 1)}
 
 
+def _chunks(layer: Layer, tiling: Tiling) -> int:
+    down = -(-layer.height // (tiling.m * tiling.rows))
+    return layer.planes * down * -(-layer.width // (tiling.m * tiling.across))
+
+
+def _waiting(layer: Layer, tiling: Tiling, machine: Machine) -> float:
+    """Return how much longer all cores take than if chunks could be shared out evenly."""
+    chunks = _chunks(layer, tiling)
+    if not shares_parts(chunks, machine):
+        return 1.0
+    return machine.cores * -(-chunks // machine.cores) / chunks
+
+
 def _cost(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine) -> float:
     m, side = tiling.m, tiling.side
-    down, across = -(-layer.height // (m * tiling.rows)), -(-layer.width // (m * tiling.across))
-    chunks, tiles = layer.planes * down * across, tiling.rows * tiling.across
+    chunks, tiles = _chunks(layer, tiling), tiling.rows * tiling.across
     vectors = -(-layer.out_block // machine.lanes)
     blocks = layer.taps * layer.in_blocks + layer.out_blocks * vectors
     products = side * side * layer.depth * layer.out_blocks * tile.cost

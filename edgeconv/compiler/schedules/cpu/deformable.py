@@ -19,8 +19,8 @@ from edgeconv.compiler.schedules.common import (
 )
 from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
 from edgeconv.compiler.schedules.cpu.blocking import band_count
-from edgeconv.compiler.schedules.cpu.common import parallelise, shares_parts
-from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine
+from edgeconv.compiler.schedules.cpu.common import parallelise
+from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, shares_parts
 
 ANCHOR = "deformable"
 

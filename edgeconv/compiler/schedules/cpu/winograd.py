@@ -17,8 +17,7 @@ from edgeconv.compiler.schedules.common import (
     vectorize_unroll,
 )
 from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
-from edgeconv.compiler.schedules.cpu.common import shares_parts
-from edgeconv.compiler.schedules.machine import Machine
+from edgeconv.compiler.schedules.machine import Machine, shares_parts
 
 ANCHOR = "winograd"
 
