@@ -333,8 +333,7 @@ def test_small_tiles_share_weights_that_a_third_level_cache_holds() -> None:
 
 def test_two_cores_share_the_chunks_of_an_image_evenly() -> None:
     """Fourteen rows of tiles: in chunks of two rows, seven, one core waits for the other."""
-    own = replace(Machine.of(load_target("rasp4")), lanes=8, registers=16, lane_fma=False)
-    one = replace(own, l2_bytes=512 << 10, l2_shared=False, cores=1)
+    one = Machine(8, 16, lane_fma=False, l1_bytes=32 << 10, l2_bytes=512 << 10, l3_bytes=32 << 20)
     chunks = []
     for machine in (one, replace(one, cores=2)):
         chosen = choose(layer(64, 64, 56, machine), [4], machine, math.inf)
