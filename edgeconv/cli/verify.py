@@ -104,13 +104,16 @@ def show_report(report: VerifyReport) -> None:
 
 def _show_steps(report: VerifyReport) -> None:
     listing = console.table("step", "layers", *_METRICS, "result", right=_METRICS)
+    before = ""
     for step in report.steps or ():
         listing.add_row(
-            step.step,
+            # Further results of a step are told apart by what they hold.
+            f"  {step.value}" if step.step == before else step.step,
             ", ".join(step.layers),
             *_cells(step.metrics, step.tolerance),
             _verdict(step.passed),
         )
+        before = step.step
     console.show(listing)
     if report.not_compared:
         console.show(f"No ONNX value to compare with: {', '.join(report.not_compared)}")

@@ -290,6 +290,7 @@ def test_a_slice_of_other_channels_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     report = verify(right, model=model, per_layer=True)
     report.raise_if_failed()
     assert {"a", "b", "c"} <= {result.value for result in report.steps}
+    assert [s.layers.count("split") for s in right.plan.steps if "split" in s.layers] == [1]
 
     monkeypatch.setattr(memories._Memories, "_root", lambda self, name: (found(self, name)[0], 0))
     wrong = compile_exported(source, target, emit=Emit.BUNDLE)

@@ -53,7 +53,9 @@ def share_memory(graph: Graph, alignment: int) -> Graph:
                 parts = [part.name for part in value.args[1].fields]
                 last = max((writers.get(part, part) for part in parts), key=order.__getitem__)
                 writers[var.name] = last
-                layers[last] = (*layers.get(last, ()), *layers.pop(var.name, ()))
+                # Once, however many parts a node cuts out.
+                both = (*layers.get(last, ()), *layers.pop(var.name, ()))
+                layers[last] = tuple(dict.fromkeys(both))
             elif var.name in frames and var.name in graph.paddings:
                 call = _border(builder, var, value.args[1].fields[0], graph.paddings[var.name])
             if var.name not in in_place and op_name(call) == CALL_TIR:
