@@ -21,6 +21,10 @@ it is measured on the golden inputs (see `conditioning`), and the larger of the 
 
     tolerance(value) = max(estimate, min(measured change / largest magnitude, LARGEST))
 
+What clips moves no element further than its operands were moved, but may cut off the largest of
+them, which their errors are measured by. So a clipped value may be as far from its reference as its
+operands may, in absolute terms.
+
 Results so small that they are denormal are rounded to multiples of the smallest number instead.
 
 A network whose tensors are stored in half precision rounds every result once more, to that
@@ -124,6 +128,9 @@ EXACT = frozenset(
     ]
 )
 
+# Operators that return one of their operands, element by element.
+_CLIPPING = frozenset(["Clip", "Max", "Min", "Relu"])
+
 # What storing a result and a weight in half precision adds to a node's rounding.
 _HALF = float(np.finfo(np.float16).eps)
 
@@ -180,18 +187,23 @@ def value_tolerances(
     """
     types = value_types(model)
     estimates = _estimates(model, types)
-    result = {n: estimates[n] for n in (estimates if names is None else names) if n in estimates}
-    measured = [name for name in result if types[name].dtype in MEASURED]
+    wanted = [name for name in (estimates if names is None else names) if name in estimates]
+    result = {name: estimates[name] for name in wanted}
+    clipped = _clipped(model, estimates)
+    needed = [name for name in _with_operands(wanted, clipped) if types[name].dtype in MEASURED]
+    measured = [name for name in wanted if types[name].dtype in MEASURED]
     plain = _without_functions(model)
     inner = types | value_types(plain)
     roundings = {first_output(node): Rounding(_rounding(node, inner)) for node in plain.graph.node}
     for inputs in cases:
-        for name, (change, largest) in disturbances(plain, roundings, inputs, measured).items():
-            if largest:
-                limits: Any = np.finfo(types[name].dtype)
-                tiny = estimates[name] / limits.eps * limits.smallest_subnormal
-                limit = min(change / largest, LARGEST) + tiny / largest
-                result[name] = max(result[name], float(limit))
+        found = disturbances(plain, roundings, inputs, needed)
+        distances = {
+            name: _distance(*found[name], estimates[name], types[name].dtype) for name in needed
+        }
+        _carry(distances, clipped)
+        for name in measured:
+            if found[name][1]:
+                result[name] = max(result[name], distances[name] / found[name][1])
     if precision is Precision.FP32:
         return result
     coarse = _stored_in_half(plain, roundings, inner, half_runs)
@@ -203,6 +215,39 @@ def value_tolerances(
                 limit = min(MARGIN * change / largest, LARGEST_HALF)
                 extra[name] = max(extra[name], float(limit))
     return {name: limit + extra[name] for name, limit in result.items()}
+
+
+def _clipped(model: onnx.ModelProto, computed: Mapping[str, float]) -> dict[str, list[str]]:
+    """Return the `computed` operands of what clips, by its name, in the order of the network."""
+    return {
+        first_output(node): [name for name in node.input if name in computed]
+        for node in model.graph.node
+        if node.op_type in _CLIPPING
+    }
+
+
+def _with_operands(names: Sequence[str], clipped: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the names, and those whose distances they need."""
+    found = dict.fromkeys(names)
+    for name, operands in reversed(list(clipped.items())):
+        if name in found:
+            found |= dict.fromkeys(operands)
+    return list(found)
+
+
+def _distance(change: float, largest: float, estimate: float, dtype: np.dtype[Any]) -> float:
+    """Return how far a value may be from its reference, by what was estimated and measured."""
+    limits: Any = np.finfo(dtype)
+    tiny = estimate / limits.eps * limits.smallest_subnormal
+    return float(max(estimate * largest, min(change, LARGEST * largest) + tiny))
+
+
+def _carry(distances: dict[str, float], clipped: Mapping[str, Sequence[str]]) -> None:
+    """Let what clips be as far from its reference as its operands."""
+    for name, operands in clipped.items():
+        if name in distances:
+            carried = (distances[operand] for operand in operands if operand in distances)
+            distances[name] = max(distances[name], *carried, 0.0)
 
 
 def products(model: onnx.ModelProto, kept: Set[str] = frozenset()) -> frozenset[str]:

@@ -78,6 +78,33 @@ def test_layers_before_an_output_add_up_and_each_counts_once() -> None:
     assert tolerance(model) == {"c": values["c"], "d": values["d"]}
 
 
+def test_what_clips_is_as_far_off_as_its_operands() -> None:
+    shapes = {"x": [4, 64], "w": [64, 50]}
+    model = graph(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["a"]),
+            helper.make_node("Relu", ["a"], ["b"]),
+            helper.make_node("Clip", ["b", "", "high"], ["c"]),
+            helper.make_node("Neg", ["c"], ["d"]),
+        ],
+        {**shapes, "high": []},
+        ["a", "b", "c", "d"],
+    )
+    rng = np.random.default_rng(0)
+    case = {name: rng.standard_normal(s, np.float32) for name, s in shapes.items()}
+    case["high"] = np.array(2.0, np.float32)
+    values = reference_values(model, case, ["a", "b"])
+    largest = {name: float(np.abs(value).max()) for name, value in values.items()}
+    before = tolerance(model, [case])
+    assert before["a"] == pytest.approx(8 * EPS)
+    assert before["b"] == pytest.approx(before["a"] * largest["a"] / largest["b"])
+    assert before["c"] == pytest.approx(before["a"] * largest["a"] / 2.0)
+    assert largest["a"] > 8
+    # Nothing is cut off here.
+    case["high"] = np.array(1e3, np.float32)
+    assert tolerance(model, [case])["c"] == pytest.approx(before["b"])
+
+
 def test_half_precision_has_its_own_eps_and_integers_are_exact() -> None:
     half = graph(
         [
