@@ -24,6 +24,7 @@ from edgeconv.compiler.codegen.neon import multiply_tiles
 from edgeconv.compiler.codegen.prefetch import prefetch_streams
 from edgeconv.compiler.codegen.shuffles import shuffle_loads
 from edgeconv.compiler.codegen.tails import decide_in_tails
+from edgeconv.compiler.codegen.transpose import transpose_tiles
 from edgeconv.compiler.schedules.machine import MAX_ACCUMULATOR_BYTES, round_up
 from edgeconv.target import Llvm
 
@@ -172,7 +173,7 @@ def compile_kernel(scheduled: tvm.IRModule, symbol: str, llvm: Llvm, *, listing:
     function = scheduled["main"].with_attr("global_symbol", symbol).with_attr("target", target)
     function = function.with_attr("tirx.noalias", True)
     module = _flattening()(tvm.IRModule({symbol: function}))
-    function, tiles = multiply_tiles(decide_in_tails(module[symbol]))
+    function, tiles = multiply_tiles(decide_in_tails(transpose_tiles(module[symbol])))
     module = _unrolling()(tvm.IRModule({symbol: function}))
     function = shuffle_loads(propagate_nan(module[symbol], llvm.triple))
     function = inline_functions(function)

@@ -25,6 +25,7 @@ from edgeconv.compiler.schedules.cpu import (
     matmul,
     padding,
     pointwise,
+    relayout,
     window,
     winograd,
 )
@@ -60,6 +61,7 @@ RULES: dict[str, Rule] = {
     winograd.ANCHOR: winograd.schedule,
     matmul.ANCHOR: matmul.schedule,
     padding.ANCHOR: padding.schedule,
+    **dict.fromkeys(relayout.ANCHORS, relayout.schedule),
 }
 
 
