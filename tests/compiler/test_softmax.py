@@ -51,6 +51,24 @@ def test_logits_of_relative_position_are_added_in_the_kernel(rows: int, columns:
     np.testing.assert_allclose(run_model(model, inputs)["y"], want, rtol=2e-6)
 
 
+@pytest.mark.parametrize("target", ["host", "rasp4"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_special_values_spread_over_their_rows(axis: int, target: str) -> None:
+    rows = np.random.default_rng(1).standard_normal((5, 45)).astype(np.float32)
+    for row, (value, place) in enumerate([(NAN, 3), (NAN, 44), (INF, 33), (-INF, 17)]):
+        rows[row, place] = value
+    x = np.ascontiguousarray(rows if axis else rows.T)
+    model = graph_model([helper.make_node("Softmax", ["x"], ["y"], axis=axis)], {"x": x}, ["y"])
+    if target == "host":
+        got = run_model(model, {"x": x})["y"]
+    else:
+        got = open_session(compile_model(model, {"x": x}, target)).run({"x": x})["y"]
+    got = got if axis else got.T
+    assert np.isnan(got[:3]).all()
+    powers = np.exp(rows[3:].astype(np.float64))
+    np.testing.assert_allclose(got[3:], powers / powers.sum(1, keepdims=True), rtol=1e-6)
+
+
 # Digits that are lost, in units of the last place of single precision, and the exact function.
 FUNCTIONS = {
     "Exp": (1.0, math.exp, 87.0),

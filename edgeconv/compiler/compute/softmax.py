@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import gcd
 from typing import Any
@@ -11,6 +12,9 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
 from edgeconv.compiler.compute.reduce import limits
+
+# Vectors of maxima that do not wait for each other.
+MAXIMA = 4
 
 
 def softmax(*tensors: te.Tensor, lanes: int, parallel: bool) -> te.Tensor:
@@ -90,18 +94,17 @@ class _Passes:
     def build(self, parallel: bool) -> Any:
         """Return the kernel's body."""
         rows, elements, columns = (int(size) for size in self.source.shape)
-        # Lanes along the row, and what is left of it one by one; or else along columns.
+        # Lanes are elements of one row, or those of rows side by side.
         along = columns == 1
-        width = min(self.lanes, 1 << elements.bit_length() - 1) if along else self.lanes
-        width = width if along else gcd(columns, width)
-        runs = columns // width if not along else 1
+        width = _power(elements, self.lanes) if along else gcd(columns, self.lanes)
+        runs = 1 if along else columns // width
         loop = T.parallel if parallel else T.serial
         with IRBuilder() as builder:
             with loop(0, rows * runs) as index:
                 row, first = index // runs, index % runs * width
 
-                def at(step: Any, lane: Any) -> tuple[Any, Any, Any]:
-                    return (row, step * width + lane, 0) if along else (row, step, first + lane)
+                def at(element: Any, lane: Any) -> tuple[Any, Any, Any]:
+                    return (row, element + lane, 0) if along else (row, element, first + lane)
 
                 if self.addends:
                     self._add(row)
@@ -121,49 +124,67 @@ class _Passes:
                 pair = outer[row, i] + inner[row, first + lane]
                 self.target[place] = self.source[place] + pair
 
-    def _row(self, at: Any, width: int, elements: int, along: bool) -> None:
-        """Normalise `width` lanes of rows side by side, or `along` one row."""
+    def _row(self, at: Callable[..., Any], width: int, elements: int, along: bool) -> None:
+        """Normalise `width` rows side by side, or one row `along` its elements."""
         dtype = self.source.dtype
-        steps = elements // width if along else elements
-        rest = elements % width if along else 0
-        source = self.target if self.addends else self.source
+        source, target = self.target if self.addends else self.source, self.target
+        many = _power(elements, MAXIMA * width) if along else width
         peak, total = (
-            T.buffer_proxy(T.alloc_buffer((width,), dtype, scope="local", layout=None))
-            for _ in range(2)
+            T.buffer_proxy(T.alloc_buffer((size,), dtype, scope="local", layout=None))
+            for size in (many, width)
         )
+
+        def each(visit: Callable[[Any, Any], None], width: int = width) -> None:
+            """Visit all elements, the last of a row in narrower vectors."""
+            begin = 0
+            while begin < elements:
+                width = _power(elements - begin, width) if along else width
+                stride = width if along else 1
+                steps = (elements - begin) // stride
+                with T.serial(0, steps) as step, T.vectorized(0, width) as lane:
+                    visit(at(begin + step * stride, lane), lane)
+                begin += steps * stride
+
+        def start(result: Any, value: Any) -> None:
+            with T.vectorized(0, int(result.shape[0])) as lane:
+                result[lane] = value
+
+        def fold(result: Any, combine: Callable[[Any, Any], Any]) -> None:
+            half = int(result.shape[0]) // 2 if along else 0
+            while half:
+                with T.vectorized(0, half) as lane:
+                    result[lane] = combine(result[lane], result[half + lane])
+                half //= 2
 
         def one(lane: Any) -> Any:
             return 0 if along else lane
 
-        def exponential(step: Any, lane: Any) -> Any:
-            return tirx.exp(source[at(step, lane)] - peak[one(lane)])
+        def larger(a: Any, b: Any) -> Any:
+            # One instruction on x86. NaN may get lost, but not in the exponentials.
+            return tirx.Select(a < b, b, a)
 
-        with T.vectorized(0, width) as lane:
-            peak[lane] = limits(dtype)[0]
-        with T.serial(0, steps) as step, T.vectorized(0, width) as lane:
-            peak[lane] = tirx.max(peak[lane], source[at(step, lane)])
-        if along:
-            with T.unroll(1, width) as lane:
-                peak[0] = tirx.max(peak[0], peak[lane])
-            with T.serial(0, rest) as lane:
-                peak[0] = tirx.max(peak[0], source[at(steps, lane)])
+        def compare(place: Any, lane: Any) -> None:
+            peak[lane] = larger(peak[lane], source[place])
 
-        with T.vectorized(0, width) as lane:
-            total[lane] = tirx.const(0, dtype)
-        with T.serial(0, steps) as step, T.vectorized(0, width) as lane:
-            self.target[at(step, lane)] = exponential(step, lane)
-            total[lane] = total[lane] + self.target[at(step, lane)]
-        if along:
-            with T.unroll(1, width) as lane:
-                total[0] = total[0] + total[lane]
-            with T.serial(0, rest) as lane:
-                self.target[at(steps, lane)] = exponential(steps, lane)
-                total[0] = total[0] + self.target[at(steps, lane)]
+        def add(place: Any, lane: Any) -> None:
+            target[place] = tirx.exp(source[place] - peak[one(lane)])
+            total[lane] = total[lane] + target[place]
 
+        def scale(place: Any, lane: Any) -> None:
+            target[place] = target[place] * total[one(lane)]
+
+        start(peak, limits(dtype)[0])
+        each(compare, many)
+        fold(peak, larger)
+        start(total, tirx.const(0, dtype))
+        each(add)
+        fold(total, lambda a, b: a + b)
         # The sum is one at least, so that its inverse is an ordinary number.
         with T.vectorized(0, 1 if along else width) as lane:
             total[lane] = tirx.const(1, dtype) / total[lane]
-        with T.serial(0, steps) as step, T.vectorized(0, width) as lane:
-            self.target[at(step, lane)] = self.target[at(step, lane)] * total[one(lane)]
-        with T.serial(0, rest) as lane:
-            self.target[at(steps, lane)] = self.target[at(steps, lane)] * total[0]
+        each(scale)
+
+
+def _power(limit: int, most: int) -> int:
+    """Return the largest power of two that is at most both."""
+    return 1 << min(limit, most).bit_length() - 1
