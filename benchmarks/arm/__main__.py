@@ -37,7 +37,7 @@ def main() -> None:
             case = prepare.prepare(source, BOARDS[board].target)
             for name in (OURS, *options.peers):
                 print(f"counting {case.name} on {board}: {name}", file=sys.stderr, flush=True)
-                found[case.name, board, name] = _count(case, board, name)
+                found[case.name, board, name] = _count(case, board, name, options.limit)
                 # Counting takes hours: what was counted before an interruption stays.
                 store.save(options.json, found, about)
     rows = [_row(entry) for entry in found.values()]
@@ -47,16 +47,16 @@ def main() -> None:
         rewrite(options.markdown, "arm", f"{markdown_table(_HEAD, rows)}\n\n{notes}")
 
 
-def _count(case: Case, board: str, name: str) -> dict[str, Any]:
+def _count(case: Case, board: str, name: str, limit_s: float) -> dict[str, Any]:
     entry: dict[str, Any] = {"case": case.name, "board": board, "runtime": name, "status": "ok"}
     try:
         if name == OURS:
-            counts = artifact_counts(case, board)
+            counts = artifact_counts(case, board, limit_s)
         else:
             folder, outcome = converted(case, name)
             if outcome.status != "ok":
                 return {**entry, "status": outcome.status, "reason": outcome.reason}
-            counts, error = guest_counts(case, folder, name, board)
+            counts, error = guest_counts(case, folder, name, board, limit_s)
             entry["error"] = error
             entry["status"] = "ok" if error <= max(_WRONG, *case.tolerances) else "wrong"
     except EmulationError as error:
@@ -104,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     selection.add_options(parser, "networks")
     parser.add_argument("--boards", nargs="+", choices=BOARDS, default=["pi4"])
     parser.add_argument("--peers", nargs="*", choices=PACKAGES, default=[], metavar="PEER")
+    parser.add_argument(
+        "--limit", type=float, default=7200.0, metavar="SECONDS", help="longest that a program runs"
+    )
     parser.add_argument("--json", type=Path, default=prepare.BUILD / "arm.json")
     parser.add_argument(
         "--add", action="store_true", help="keep what the JSON file holds of other cases"

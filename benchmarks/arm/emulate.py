@@ -16,7 +16,6 @@ from benchmarks.case import Case
 from edgeconv.artifact import Artifact
 
 _GUEST_RUNS = 2
-_TIMEOUT_S = 1800.0
 _LINE_BYTES = 64
 
 
@@ -53,34 +52,36 @@ class Counts:
         return (cycles + fit.per_memory_byte * self.memory_bytes) / board.frequency_hz * 1e3
 
 
-def artifact_counts(case: Case, board: str) -> Counts:
+def artifact_counts(case: Case, board: str, limit_s: float) -> Counts:
     """Count one inference of an artifact, in its own runner: what a second run adds.
 
-    Raises EmulationError where it fails.
+    Raises EmulationError where it fails, or one of two programs takes longer than `limit_s`.
     """
     folder = Artifact.load(case.artifact).unpack()
 
     def total(runs: int) -> Counts:
         command = [str(folder / "runner"), str(folder), "--threads", "1", "--warmup", "0"]
-        lines, _ = emulate([*command, "--repeat", str(runs)], board, "all")
+        lines, _ = emulate([*command, "--repeat", str(runs)], board, "all", limit_s=limit_s)
         return counts_of(lines[-1])
 
     once, twice = total(1), total(2)
     return _combine([twice, once], lambda values: values[0] - values[1])
 
 
-def guest_counts(case: Case, converted: Path, peer: str, board: str) -> tuple[Counts, float]:
+def guest_counts(
+    case: Case, converted: Path, peer: str, board: str, limit_s: float
+) -> tuple[Counts, float]:
     """Count one inference of a peer's arm64 package; return the largest relative error too.
 
     The first marked inference warms caches up and is left out; of the others, it is the mean.
-    Raises EmulationError where it fails.
+    Raises EmulationError where it fails, or takes longer than `limit_s`.
     """
     site = BUILD / "site-packages" / peer
     environment = {"PYTHONPATH": f"{site}:{ROOT}", "MARKS": str(BUILD / "libmarks.so")}
     folder = prefix(board)
     command = [str(folder / "usr" / "bin" / "python3.11"), "-m", "benchmarks.arm.guest", peer]
     command += [str(case.folder), str(converted), str(_GUEST_RUNS)]
-    lines, output = emulate(command, board, "regions", environment, folder)
+    lines, output = emulate(command, board, "regions", environment, folder, limit_s=limit_s)
     regions = [counts_of(line) for line in lines if line["what"] == "region"][1:]
     if not regions:
         raise EmulationError(f"{peer}: no marked region was counted")
@@ -94,11 +95,13 @@ def emulate(
     cache: str,
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    *,
+    limit_s: float,
 ) -> tuple[list[dict[str, Any]], str]:
     """Return the plugin's lines, the whole run's last, and what the program printed.
 
     `cache` is "all" or "regions": which accesses the model of the caches sees. Raises
-    EmulationError.
+    EmulationError, after `limit_s` at the latest.
     """
     about = BOARDS[board]
     # The same numbers each time: fixed addresses and hashes, and no helper threads.
@@ -119,11 +122,11 @@ def emulate(
                 errors="replace",
                 cwd=ROOT,
                 env={**os.environ, **fixed},
-                timeout=_TIMEOUT_S,
+                timeout=limit_s,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise EmulationError(f"it took longer than {_TIMEOUT_S:.0f} s") from None
+            raise EmulationError(f"it took longer than {limit_s:.0f} s") from None
         if done.returncode != 0:
             raise EmulationError(f"exit code {done.returncode}: {done.stderr.strip()[-2000:]}")
         return [json.loads(line) for line in out.read_text().splitlines()], done.stdout

@@ -64,7 +64,7 @@ def build(tmp_path_factory):
 @pytest.fixture
 def lines(build, monkeypatch):
     monkeypatch.setattr(emulate, "BUILD", build)
-    return emulate.emulate([str(build / "program")], "pi4", "all")[0]
+    return emulate.emulate([str(build / "program")], "pi4", "all", limit_s=300)[0]
 
 
 def test_every_instruction_is_counted_by_kind(lines):
@@ -107,7 +107,9 @@ def test_misses_of_a_buffer_larger_than_the_first_level(lines):
 def test_failures_under_the_emulator_are_told(build, monkeypatch):
     monkeypatch.setattr(emulate, "BUILD", build)
     with pytest.raises(emulate.EmulationError, match="exit code"):
-        emulate.emulate([str(build / "missing")], "pi4", "all")
+        emulate.emulate([str(build / "missing")], "pi4", "all", limit_s=300)
+    with pytest.raises(emulate.EmulationError, match="longer than 0 s"):
+        emulate.emulate([str(build / "program")], "pi4", "all", limit_s=0.01)
 
 
 def test_estimated_times_follow_the_fit():
@@ -130,7 +132,7 @@ def test_what_was_counted_earlier_can_stay(tmp_path, monkeypatch, capsys):
     counts = emulate.Counts(*[1e6] * len(emulate.Counts.__dataclass_fields__))
     monkeypatch.setattr(prepare, "sources", lambda only, **kinds: [only])
     monkeypatch.setattr(prepare, "prepare", lambda source, target: SimpleNamespace(name=source))
-    monkeypatch.setattr(counting, "artifact_counts", lambda case, board: counts)
+    monkeypatch.setattr(counting, "artifact_counts", lambda case, board, limit_s: counts)
 
     def shown(*arguments: str) -> str:
         command = ["arm", "--json", str(tmp_path / "arm.json"), *arguments]
