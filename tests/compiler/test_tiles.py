@@ -48,8 +48,11 @@ def test_tiles_fit_registers_and_divide_rows(size, blocks, depth, machine) -> No
 
 
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
-def test_small_images_with_much_weight_take_several_rows(machine: Machine) -> None:
-    assert tile_of((4, 4), 32, 4096, machine).rows > 1
+def test_small_images_with_much_weight_take_several_rows_or_blocks(machine: Machine) -> None:
+    tile = tile_of((4, 4), 32, 4096, machine)
+    # Measured with AVX2: 40.8 G multiply-adds a second with two blocks, 36.8 with two rows.
+    avx2 = machine is MACHINES["x86-64-v3"]
+    assert (tile.blocks == 2 and tile.rows == 1) if avx2 else tile.rows > 1
     assert not few_pixels((56, 56))
     assert tile_of((56, 56), 32, 4096, machine).rows == 1
 

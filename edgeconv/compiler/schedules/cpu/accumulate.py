@@ -14,6 +14,8 @@ UNROLL = 4
 VECTORS = 2
 # A loop with this annotation reads a buffer of that name front to back, from memory.
 STREAM = "stream"
+# A loop around such loops: so many of its iterations in a row read the same weights.
+PASSES = "passes"
 # A loop with this annotation runs over the blocks of input channels that a tile takes; on AArch64
 # `codegen/neon.py` writes it in assembly.
 TILE = "tile"

@@ -15,6 +15,7 @@ from tvm import s_tir
 
 from edgeconv.compiler.schedules.common import attach_epilogue, extent, total_work, vectorize_unroll
 from edgeconv.compiler.schedules.cpu.accumulate import (
+    PASSES,
     accumulate,
     in_block,
     tile_blocks,
@@ -39,6 +40,7 @@ class _Nest:
 
     Attributes:
         tiles: over rows of tiles, outermost first.
+        rows: of them, those that read the same weights in turn.
         columns: over the tiles of a row.
         taps: over the kernel.
         channel: over the input channels.
@@ -46,6 +48,7 @@ class _Nest:
     """
 
     tiles: list[object]
+    rows: list[object]
     columns: object
     taps: list[object]
     channel: object
@@ -74,7 +77,10 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         run, channel = None, nest.channel
         tiles = [*nest.tiles, nest.columns]
         sch.reorder(*tiles, *nest.taps, channel, *nest.inner)
-        sch.reverse_compute_at(store, parallelise(sch, tiles, work), preserve_unit_loops=True)
+        passes = prod(extent(sch, loop) for loop in [*nest.rows, nest.columns])
+        fused = parallelise(sch, tiles, work)
+        sch.annotate(fused, PASSES, passes)
+        sch.reverse_compute_at(store, fused, preserve_unit_loops=True)
         vectorize_unroll(sch, sch.get_loops(store)[1:])
     else:
         run, channel = sch.split(nest.channel, [None, near])
@@ -113,7 +119,7 @@ def _in_tiles(
     apart = _rows_apart(sch, conv, rows, taps, machine)
     together = [row for row in rows if row not in apart]
     tiles = [batch, *apart, outer_blocks, *together]
-    return _Nest(tiles, outer_columns, taps, channel, inner)
+    return _Nest(tiles, together, outer_columns, taps, channel, inner)
 
 
 def _near_channels(

@@ -16,7 +16,7 @@ from edgeconv.compiler.schedules.common import (
     extent,
     vectorize_unroll,
 )
-from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
+from edgeconv.compiler.schedules.cpu.accumulate import PASSES, accumulate, tile_blocks
 from edgeconv.compiler.schedules.machine import Machine, shares_parts
 
 ANCHOR = "winograd"
@@ -66,6 +66,7 @@ def _products(sch: s_tir.Schedule, panel: object, columns: int, machine: Machine
     i, j, block, tile, lane = sch.get_loops(result)[-5:]
     register_tile, column = sch.split(tile, [None, columns])
     sch.reorder(i, j, register_tile, column, block, lane)
+    sch.annotate(register_tile, PASSES, extent(sch, register_tile))
     sch.compute_at(product, register_tile, preserve_unit_loops=True)
     vectorize_unroll(sch, [column, block, lane])
     loops = sch.get_loops(product)
