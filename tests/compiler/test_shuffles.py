@@ -71,3 +71,20 @@ def test_lanes_apart_are_loaded_with_what_lies_between(stride: int) -> None:
 def test_lanes_far_apart_are_loaded_one_by_one() -> None:
     data = te.placeholder((63 * 5 + 1,), "float32", "data")
     assert "T.Shuffle(" not in vectorised(data, lambda i: data[i * 5], 64).script()
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_repeated_elements_are_loaded_once(factor: int) -> None:
+    data = te.placeholder((64 // factor,), "float32", "data")
+    shuffles: list[tirx.Shuffle] = []
+    function = vectorised(data, lambda i: data[i // factor], 64)["main"]
+    tvm_ffi.structural_walk(function, [(tirx.Shuffle, shuffles.append)])
+    (shuffle,) = shuffles
+    loads = {int(load.indices[0].lanes) for load in shuffle.vectors}
+    assert loads == {8 // factor}
+    assert [int(place) for place in shuffle.indices] == [lane // factor for lane in range(8)]
+
+
+def test_an_element_of_all_lanes_is_one_load() -> None:
+    data = te.placeholder((8,), "float32", "data")
+    assert "T.Shuffle(" not in vectorised(data, lambda i: data[i // 8], 64).script()

@@ -1,7 +1,7 @@
 """Loads of elements that lie near each other, as whole vectors and a shuffle.
 
-Where each lane reads a channel of its own group, or every second column, the index is a vector;
-LLVM would load the lanes one by one.
+Where each lane reads a channel of its own group, every second column, or the same as the one beside
+it, the index is a vector; LLVM would load the lanes one by one.
 """
 
 from __future__ import annotations
@@ -38,11 +38,24 @@ def _shuffled(load: Any, analyzer: sym.Analyzer) -> Any:
     start = analyzer.modular_set(base)
     lanes = offsets.size
     inside = offsets + start.base
-    if start.coeff % lanes or inside.min() // lanes != inside.max() // lanes:
-        return load
-    first = base + int(inside.min() // lanes * lanes - start.base)
-    vector = tirx.BufferLoad(load.source, [tirx.Ramp(first, 1, lanes)])
-    return tirx.Shuffle([vector], [tirx.IntImm("int32", int(i % lanes)) for i in inside])
+    if start.coeff % lanes == 0 and inside.min() // lanes == inside.max() // lanes:
+        first = int(inside.min() // lanes * lanes - start.base)
+        return _picked(load, base, first, offsets, lanes)
+    first, span = int(offsets.min()), int(np.ptp(offsets)) + 1
+    # Nothing beyond what the lanes read is known to exist.
+    if span < lanes and span.bit_count() == 1:
+        return _picked(load, base, first, offsets, span)
+    return load
+
+
+def _picked(load: Any, base: Any, first: int, offsets: npt.NDArray[np.int64], size: int) -> Any:
+    """Load the vector of `size` elements that begins `first` after the base, and pick the lanes."""
+    if size == 1:
+        return tirx.Broadcast(tirx.BufferLoad(load.source, [base + first]), offsets.size)
+    vector = tirx.BufferLoad(load.source, [tirx.Ramp(base + first, 1, size)])
+    # A shuffle has no more lanes than its operands.
+    operands = [vector] * -(-offsets.size // size)
+    return tirx.Shuffle(operands, [tirx.IntImm("int32", int(i) - first) for i in offsets])
 
 
 def _strided(load: Any, ramp: tirx.Ramp) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from math import gcd, isqrt, prod
+from operator import mul
 
 from tvm import s_tir
 
@@ -22,6 +24,8 @@ from edgeconv.compiler.schedules.machine import Machine
 MIN_VECTORS = 4
 # Shorter sums are taken in one go.
 LONG_SUM = 128
+# Iterations of a parallel loop that threads can share evenly.
+SHARES = 256
 
 
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
@@ -52,9 +56,18 @@ def _schedule_spatial(sch: s_tir.Schedule, block: object, machine: Machine) -> N
         _with_tail(sch, outer, last, work, machine)
         return
     run, lane = sch.split(last, [None, lanes])
-    parallelise(sch, [*outer, run], work)
+    parallelise(sch, _shared(sch, [*outer, run]), work)
     if lanes > 1:
         sch.vectorize(lane)
+
+
+def _shared(sch: s_tir.Schedule, loops: list[object]) -> list[object]:
+    """Return the first of `loops` that give threads enough to share.
+
+    The others stay loops: an index that is put together again takes divisions.
+    """
+    shares = accumulate((extent(sch, loop) for loop in loops), mul)
+    return loops[: 1 + sum(share < SHARES for share in shares)]
 
 
 def _with_tail(
