@@ -13,19 +13,18 @@ from math import prod
 from typing import Any
 
 import tvm
-import tvm_ffi
-from tvm import s_tir, sym, tirx
+from tvm import s_tir, tirx
 
 from edgeconv.compiler.compute.layout import flat_index
 from edgeconv.compiler.schedules.common import (
     attach_epilogue,
     block_names,
     total_work,
-    uses,
     vectorize_unroll,
 )
 from edgeconv.compiler.schedules.cpu import generic
 from edgeconv.compiler.schedules.cpu.common import parallelise
+from edgeconv.compiler.schedules.cpu.overlap import overlap_last
 from edgeconv.compiler.schedules.frames import FRAMES
 from edgeconv.compiler.schedules.machine import Machine
 
@@ -61,6 +60,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     store = attach_epilogue(sch, name)
     load = sch.cache_read(change, 0, "local")
     _in_groups(sch, change if to_plain else load, channels, block)
+    _copy_always(sch, change)
 
     batch, channel, *loops = sch.get_loops(store)
     outer, (pixel, *lane) = loops[:rows], loops[rows:]
@@ -78,7 +78,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         sch.compute_at(stage, tile)
     vectorize_unroll(sch, sch.get_loops(load)[-2:])
     sch.annotate(sch.get_loops(change)[-2], TRANSPOSE, True)
-    _keep_inside(sch, tile, change, pixels - width)
+    overlap_last(sch, tile, pixels - width)
 
 
 def _framed(sch: s_tir.Schedule) -> list[tuple[Any, list[int]]]:
@@ -143,52 +143,16 @@ def _in_groups(sch: s_tir.Schedule, stage: object, channels: int, block: int) ->
         sch.transform_block_layout(stage, layout)
 
 
-def _keep_inside(sch: s_tir.Schedule, tile: Any, change: Any, last: int) -> None:
-    """Let no tile begin after pixel `last`, so that it needs no conditions on pixels.
+def _copy_always(sch: s_tir.Schedule, change: object) -> None:
+    """Take the condition from a change that goes from registers to registers.
 
-    The change itself goes from registers to registers and needs none at all: channels that do not
-    exist are loaded as zeros, or are not stored.
+    Channels that do not exist are loaded as zeros, or are not stored.
     """
-    name, loop, analyzer = sch.get(change).name_hint, sch.get(tile), sym.Analyzer()
-    inside: list[tirx.Var] = []
-    tvm_ffi.structural_walk(loop.body, (tirx.For, lambda inner: inside.append(inner.loop_var)))
-    tvm_ffi.structural_walk(loop.body, (tirx.For, lambda inner: _bind(analyzer, inner)))
-    for around in sch.get_loops(change):
-        _bind(analyzer, sch.get(around))
-
-    def at_first(var: tirx.Var) -> Any:
-        return tirx.IntImm("int32", 0) if any(var.same_as(other) for other in inside) else var
-
-    def moved(value: Any) -> Any:
-        if not uses(value, loop.loop_var):
-            return value
-        begin = tvm_ffi.structural_map(value, (tirx.Var, at_first))
-        return analyzer.simplify(tirx.min(begin, last)) + analyzer.simplify(value - begin)
-
-    def unconditional(realize: Any) -> Any:
-        block, values = realize.block, [moved(value) for value in realize.iter_values]
-        if block.name_hint == name:
-            return s_tir.SBlockRealize(values, True, _plain_copy(block))
-        exist = [
-            value < axis.dom.extent
-            for value, axis in zip(realize.iter_values, block.iter_vars, strict=True)
-            if not uses(value, loop.loop_var)
-        ]
-        return s_tir.SBlockRealize(values, analyzer.simplify(tirx.all(*exist)), block)
-
-    changed = tvm_ffi.structural_map(loop, (s_tir.SBlockRealize, unconditional))
-    sch.state.replace(sch.get_sref(tile), changed)
-
-
-def _bind(analyzer: sym.Analyzer, loop: tirx.For) -> None:
-    analyzer.bind(loop.loop_var, tvm.ir.Range.from_min_extent(loop.min, loop.extent))
-
-
-def _plain_copy(block: Any) -> Any:
-    """Return the block of the change without the condition under which it copies."""
+    block = sch.get(change)
     store = block.body
     if not isinstance(store.value, tvm.ir.Call):
-        return block
+        return
     (load,) = (part for part in store.value.args[1:] if isinstance(part, tvm.ir.TensorLoad))
     body = tirx.BufferStore(store.buffer, load, store.indices)
-    return s_tir.SBlock(block.iter_vars, block.reads, block.writes, block.name_hint, body)
+    copy = s_tir.SBlock(block.iter_vars, block.reads, block.writes, block.name_hint, body)
+    sch.state.replace(sch.get_sref(change), copy, {block: copy})

@@ -19,6 +19,7 @@ from edgeconv.compiler.schedules.common import (
     vectorize_unroll,
 )
 from edgeconv.compiler.schedules.cpu.common import parallelise
+from edgeconv.compiler.schedules.cpu.overlap import overlap_last
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, largest_divisor
 
 ANCHOR = "window"
@@ -52,15 +53,14 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     if cut:
         sch.compute_inline(sch.get_sblock("pad"))
     band = []
-    band_rows = _band_rows(sch, rows, column, machine) if rows else 1
-    width = extent(sch, column)
-    most = MAX_PAIRED_COLUMNS if paired else MAX_COLUMNS
-    columns = largest_divisor(width, most) if lane is None else _even_part(width, most)
-    outer_column, inner_column = sch.split(column, [None, columns])
     if rows and not cut:
-        height = largest_divisor(extent(sch, rows[0]), band_rows)
+        height = largest_divisor(extent(sch, rows[0]), _band_rows(sch, rows, column, machine))
         band_row, first_row = sch.split(rows[0], [None, height])
         band, rows = [band_row], [first_row, *rows[1:]]
+    width = extent(sch, column)
+    most = MAX_PAIRED_COLUMNS if paired else MAX_COLUMNS
+    columns = _even_part(width, most) if lane else _vectors(width, machine)
+    outer_column, inner_column = sch.split(column, [None, columns])
     inner = [inner_column] if lane is None else [inner_column, lane]
     pair = []
     if paired:
@@ -71,21 +71,28 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     sch.reorder(batch, outer, *band, *rows, outer_column, *order, *inner)
     parallel = parallelise(sch, [batch, outer, *band], work)
     if pads and not cut:
-        pad = sch.get_sblock("pad")
-        sch.compute_at(pad, parallel, preserve_unit_loops=True)
-        _vectorize_last(sch, pad, machine)
+        sch.compute_at(sch.get_sblock("pad"), parallel, preserve_unit_loops=True)
+        _vectorize_pad(sch, machine)
     sch.reverse_compute_at(store, outer_column, preserve_unit_loops=True)
     if prod(extent(sch, tap) for tap in taps) <= MAX_UNROLLED_TAPS:
         for tap in taps:
             sch.unroll(tap)
     vectorize_unroll(sch, [*pair, *inner])
-    uneven = [outer_column] if width % columns else []
+    uneven = [outer_column] if lane and width % columns else []
     for loop in [*rows, outer_column] if cut else uneven:
         sch.annotate(loop, "pragma_loop_partition_hint", True)
     init = sch.decompose_reduction(window, taps[0])
     depth = len(sch.get_loops(window)) - len(order) - len(inner)
     vectorize_unroll(sch, sch.get_loops(init)[depth:])
     vectorize_unroll(sch, sch.get_loops(store)[depth:])
+    if lane is None and width % columns:
+        overlap_last(sch, outer_column, width - columns)
+
+
+def _vectors(width: int, machine: Machine) -> int:
+    """Return how many columns of a row to compute together, where they are the lanes."""
+    whole = largest_divisor(width, MAX_COLUMNS)
+    return MAX_COLUMNS if whole % machine.lanes and width > MAX_COLUMNS else whole
 
 
 def _even_part(width: int, most: int) -> int:
@@ -130,7 +137,10 @@ def _band_rows(sch: s_tir.Schedule, rows: list[object], column: object, machine:
     return max(1, machine.l1_bytes // 2 // row)
 
 
-def _vectorize_last(sch: s_tir.Schedule, block: object, machine: Machine) -> None:
-    last = sch.get_loops(block)[-1]
-    if _is_lane(sch, last, machine):
-        sch.vectorize(last)
+def _vectorize_pad(sch: s_tir.Schedule, machine: Machine) -> None:
+    """Pad in vectors: of a block's lanes, or of a row, but where that begins and ends."""
+    last = sch.get_loops(sch.get_sblock("pad"))[-1]
+    if not _is_lane(sch, last, machine):
+        run, last = sch.split(last, [None, machine.lanes])
+        sch.annotate(run, "pragma_loop_partition_hint", True)
+    sch.vectorize(last)

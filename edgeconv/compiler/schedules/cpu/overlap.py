@@ -1,0 +1,48 @@
+"""Tiles that do not divide a row: the last begins earlier, and computes again what is behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import s_tir, sym, tirx
+
+from edgeconv.compiler.schedules.common import uses
+
+
+def overlap_last(sch: s_tir.Schedule, tile: Any, last: int) -> None:
+    """Let no iteration of the loop `tile` begin after `last` on the axis that it splits.
+
+    Nothing in there tests then whether the row goes on. The blocks in the loop must be its own, or
+    write the same when they run again. Other primitives cannot follow.
+    """
+    loop, analyzer = sch.get(tile), sym.Analyzer()
+    inside: list[tirx.Var] = []
+    tvm_ffi.structural_walk(loop.body, (tirx.For, lambda inner: inside.append(inner.loop_var)))
+    tvm_ffi.structural_walk(sch.mod["main"].body, (tirx.For, lambda other: _bind(analyzer, other)))
+
+    def at_first(var: tirx.Var) -> Any:
+        return tirx.IntImm("int32", 0) if any(var.same_as(other) for other in inside) else var
+
+    def moved(value: Any) -> Any:
+        if not uses(value, loop.loop_var):
+            return value
+        begin = tvm_ffi.structural_map(value, (tirx.Var, at_first))
+        return analyzer.simplify(tirx.min(begin, last)) + analyzer.simplify(value - begin)
+
+    def realized(realize: Any) -> Any:
+        exist = [
+            value < axis.dom.extent
+            for value, axis in zip(realize.iter_values, realize.block.iter_vars, strict=True)
+            if not uses(value, loop.loop_var)
+        ]
+        values = [moved(value) for value in realize.iter_values]
+        return s_tir.SBlockRealize(values, analyzer.simplify(tirx.all(*exist)), realize.block)
+
+    changed = tvm_ffi.structural_map(loop, (s_tir.SBlockRealize, realized))
+    sch.state.replace(sch.get_sref(tile), changed)
+
+
+def _bind(analyzer: sym.Analyzer, loop: tirx.For) -> None:
+    analyzer.bind(loop.loop_var, tvm.ir.Range.from_min_extent(loop.min, loop.extent))
