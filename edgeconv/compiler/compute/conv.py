@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from tvm import te, tirx
 
 from edgeconv.compiler.compute.layout import flat_index, interleave
+from edgeconv.compiler.compute.skipping import SKIPS, Skip
 from edgeconv.compiler.compute.window import Window, kernel_axes, padded, tap_positions
 
 
@@ -25,6 +26,7 @@ def conv_blocked(
     size: Sequence[int],
     columns: int = 0,
     pads: bool = False,
+    skips: Sequence[Skip] = (),
 ) -> te.Tensor:
     """Convolve NCHWc `data` with packed weights.
 
@@ -38,6 +40,8 @@ def conv_blocked(
         columns: extent of the last spatial axis while computing, a multiple of the register tile;
             `data` is wide enough for it, and the result is cropped to `size`. 0 for that of `size`.
         pads: whether `data` is not padded yet.
+        skips: one per spatial axis, where the schedule leaves taps out. Of the padding, `data` then
+            has their margins alone; what lies beyond is not read.
 
     Returns:
         (N, ceil(OC/ob), *output spatial, ob), in the dtype of `data`.
@@ -55,6 +59,9 @@ def conv_blocked(
     def element(n: tirx.Var, block: tirx.Var, *rest: tirx.Var) -> tirx.PrimExpr:
         *axes, lane = rest
         spatial = tap_positions(window, axes, taps)
+        if skips:
+            places = zip(spatial, skips, strict=True)
+            spatial = [place - skip.before + skip.margins[0] for place, skip in places]
         index = channel if groups == 1 else block // blocks_per_group * channels + channel
         return te.sum(
             source(n, index // in_block, *spatial, index % in_block)
@@ -65,7 +72,8 @@ def conv_blocked(
     computed = (*size[:-1], columns or size[-1])
     conv = te.compute((batch, out_blocks, *computed, out_block), element, name="conv")
     shape = (batch, out_blocks, *size, out_block)
-    return te.compute(shape, conv, name="crop")
+    attributes = {SKIPS: [skip.encoded() for skip in skips]} if skips else {}
+    return te.compute(shape, conv, name="crop", attrs=attributes)
 
 
 def conv_grouped(

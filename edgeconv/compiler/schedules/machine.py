@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Protocol
@@ -137,7 +137,7 @@ def _cost(columns: int, vectors: int, in_block: int, machine: Machine, weight_lo
     return max(columns * vectors, FMA_LATENCY_SLOTS) + loads
 
 
-def _weight_load(panel_bytes: int, tiles: int, machine: Machine) -> float:
+def _weight_load(panel_bytes: int, tiles: float, machine: Machine) -> float:
     """Issue slots that a vector of weights takes to arrive for each of `tiles` that meet a panel.
 
     The first finds the panel in memory, where `tiles` is not 0, the others in a cache.
@@ -161,6 +161,7 @@ def register_tile(
     depth: int = 0,
     height: int = 0,
     whole: bool = False,
+    tiles: Callable[[int], float] | None = None,
 ) -> RegisterTile:
     """Choose the tile for an output of `width` columns.
 
@@ -177,17 +178,18 @@ def register_tile(
         height: rows that meet the same weights, fresh from memory, of which a tile may take several
             whole ones; 0 where each row is by itself.
         whole: whether tiles may not reach beyond `width`.
+        tiles: returns how many tiles of so many columns a reduction step has; all by default.
     """
     per_block = -(-block // machine.lanes)
 
     def cost(rows: int, columns: int, count: int) -> float:
-        across = -(-width // columns)
+        across = tiles(columns) if tiles else -(-width // columns)
         panel = depth * count * block * FLOAT_BYTES
         load = _weight_load(panel, across * height // rows, machine)
         step = _cost(rows * columns, count * per_block, in_block, machine, load)
         return across * step / (rows * width * count)
 
-    tiles = (
+    candidates = (
         RegisterTile(columns, count, cost(rows, columns, count), rows)
         for count in counts
         for columns in range(1, min(width, MAX_COLUMNS) + 1)
@@ -197,7 +199,9 @@ def register_tile(
         and (_fits(rows * columns, count * per_block, machine) or rows * columns * count == 1)
         and not (whole and width % columns)
     )
-    return min(tiles, key=lambda tile: (round(tile.cost, 9), tile.blocks, tile.columns, tile.rows))
+    return min(
+        candidates, key=lambda tile: (round(tile.cost, 9), tile.blocks, tile.columns, tile.rows)
+    )
 
 
 def few_pixels(size: Sequence[int]) -> bool:

@@ -5,9 +5,10 @@ An issue slot is the time of one SIMD multiply-accumulate.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 
+from edgeconv.compiler.compute.skipping import Skip
 from edgeconv.compiler.compute.toom_cook import TAPS
 from edgeconv.compiler.compute.winograd import Tiling
 from edgeconv.compiler.schedules.machine import (
@@ -21,6 +22,7 @@ from edgeconv.compiler.schedules.machine import (
     shares_parts,
     tile_counts,
 )
+from edgeconv.compiler.schedules.skipping import skipping_tile
 
 # Load, arithmetic and store of one vector in the transform of one row or column of a tile.
 TRANSFORM_SLOTS = 6
@@ -186,17 +188,26 @@ def _chunk_bytes(layer: Layer, tiling: Tiling, tile: RegisterTile) -> tuple[int,
     return data, place * tile.blocks * layer.out_block
 
 
-def direct_cost(layer: Layer, machine: Machine) -> float:
-    """Return the issue slots of a direct convolution."""
+def direct_cost(layer: Layer, machine: Machine, skips: Sequence[Skip] = ()) -> float:
+    """Return the issue slots of a direct convolution, which may skip taps along axes `skips`."""
     steps = TAPS * TAPS * layer.depth
-    tile = register_tile(
-        layer.width,
+    tile = skipping_tile(
+        skips,
         layer.counts,
         machine,
         block=layer.out_block,
         in_block=layer.in_block,
         depth=steps,
     )
+    if tile is None:
+        tile = register_tile(
+            layer.width,
+            layer.counts,
+            machine,
+            block=layer.out_block,
+            in_block=layer.in_block,
+            depth=steps,
+        )
     pixels = layer.planes * layer.height * layer.width
     stream = TAPS * TAPS * layer.weights / MEMORY_BYTES_PER_SLOT
     return pixels * steps * layer.out_blocks * tile.cost + stream

@@ -8,11 +8,13 @@ channels at a time, whose weights stay in the first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 from tvm import s_tir
 
+from edgeconv.compiler.compute.skipping import SKIPS, Skip, decoded
 from edgeconv.compiler.schedules.common import attach_epilogue, extent, total_work, vectorize_unroll
 from edgeconv.compiler.schedules.cpu.accumulate import (
     PASSES,
@@ -21,6 +23,7 @@ from edgeconv.compiler.schedules.cpu.accumulate import (
     tile_blocks,
 )
 from edgeconv.compiler.schedules.cpu.common import parallelise
+from edgeconv.compiler.schedules.cpu.skipping import skip_taps
 from edgeconv.compiler.schedules.machine import (
     FLOAT_BYTES,
     Machine,
@@ -57,7 +60,9 @@ class _Nest:
 
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     """Schedule the function around its `conv` block (`compute.conv.conv_blocked`)."""
-    *outer, block = (extent(sch, loop) for loop in sch.get_loops(sch.get_sblock("crop")))
+    crop = sch.get_sblock("crop")
+    *outer, block = (extent(sch, loop) for loop in sch.get_loops(crop))
+    skips = decoded(sch.get(crop).annotations.get(SKIPS, ()))
     size = outer[2:]
     conv = sch.get_sblock(ANCHOR)
     blocks = tile_blocks(sch, conv)
@@ -65,14 +70,19 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     tile = image_tile(
         size, [blocks], machine, block=block, in_block=in_block(sch, conv), depth=depth
     )
+    if skips:
+        tile = replace(tile, columns=skips[-1].run, rows=1)
     store = attach_epilogue(sch, ANCHOR)
     conv = sch.get_sblock(ANCHOR)
     work = total_work(sch, conv)
-    nest = _in_tiles(sch, conv, len(size), tile, machine)
+    nest = _in_tiles(sch, conv, len(size), tile, machine=machine, skips=skips)
     # What a tile meets: with several rows, or few tiles in a row, it is not read often enough.
     panel = depth * blocks * block * FLOAT_BYTES
     often = tile.rows == 1 and extent(sch, nest.columns) >= MIN_TILES
-    near = _near_channels(sch, conv, nest.channel, panel, machine) if often else None
+    # A run stores its sums once for each tap where taps are skipped, so it must save more there.
+    kept = machine.l2_bytes // (2 if skips else 4)
+    runs = often and panel > kept
+    near = _near_channels(sch, conv, nest.channel, panel, machine) if runs else None
     if near is None:
         run, channel = None, nest.channel
         tiles = [*nest.tiles, nest.columns]
@@ -100,10 +110,18 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         streams=few_pixels(size),
         start=run,
     )
+    if skips:
+        skip_taps(sch, conv, nest.taps[-1], skips)
 
 
 def _in_tiles(
-    sch: s_tir.Schedule, conv: object, rank: int, tile: RegisterTile, machine: Machine
+    sch: s_tir.Schedule,
+    conv: object,
+    rank: int,
+    tile: RegisterTile,
+    *,
+    machine: Machine,
+    skips: Sequence[Skip],
 ) -> _Nest:
     """Cut the loops over the image, which has `rank` axes, into tiles."""
     batch, outer, *axes = sch.get_loops(conv)
@@ -116,7 +134,7 @@ def _in_tiles(
     if tile.rows > 1:
         rows[-1], inner_rows = sch.split(rows[-1], [None, tile.rows])
         inner = [inner_rows, *inner]
-    apart = _rows_apart(sch, conv, rows, taps, machine)
+    apart = _rows_apart(sch, conv, rows, taps, machine=machine, skips=skips)
     together = [row for row in rows if row not in apart]
     tiles = [batch, *apart, outer_blocks, *together]
     return _Nest(tiles, together, outer_columns, taps, channel, inner)
@@ -127,11 +145,11 @@ def _near_channels(
 ) -> int | None:
     """Return how many channels to take at a time, or None for all.
 
-    `panel` is the bytes of all weights that a tile meets. Where they are far for each tile, those
-    of a run fill half of the first cache.
+    `panel` is the bytes of all weights that a tile meets. Those of a run fill half of the first
+    cache.
     """
     channels, block = extent(sch, channel), in_block(sch, conv)
-    if panel <= machine.l2_bytes // 4 or block == 1:
+    if block == 1:
         return None
     most = max(block, machine.l1_bytes // 2 * channels // panel)
     runs = (n for n in range(block, channels, block) if channels % n == 0 and n <= most)
@@ -139,14 +157,24 @@ def _near_channels(
 
 
 def _rows_apart(
-    sch: s_tir.Schedule, conv: object, rows: list[object], taps: list[object], machine: Machine
+    sch: s_tir.Schedule,
+    conv: object,
+    rows: list[object],
+    taps: list[object],
+    *,
+    machine: Machine,
+    skips: Sequence[Skip],
 ) -> list[object]:
     """Return the axes along which no windows overlap, where all weights stay in the cache.
 
     Every panel of weights passes by one such row after the other, so that the input comes from
-    memory once, and windows along the other axes find it in the cache.
+    memory once, and windows along the other axes find it in the cache. Where taps are far apart,
+    rows that follow each other read others, and weights may come from the third-level cache.
     """
     weight = sch.get(conv).reads[1].source
-    if prod(int(size) for size in weight.shape) * FLOAT_BYTES > machine.l2_bytes // 2:
+    size = prod(int(size) for size in weight.shape) * FLOAT_BYTES
+    if skips and size <= machine.l3_bytes // 2:
+        return [row for row, skip in zip(rows, skips, strict=False) if skip.dilation > 1]
+    if size > machine.l2_bytes // 2:
         return []
     return [row for row, tap in zip(rows, taps, strict=False) if extent(sch, tap) == 1]

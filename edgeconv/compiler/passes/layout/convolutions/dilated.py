@@ -10,6 +10,7 @@ import tvm
 from edgeconv.compiler.compute.mosaic import image_of_mosaic, mosaic, mosaic_size
 from edgeconv.compiler.passes.conv_call import Convolution
 from edgeconv.compiler.passes.layout.convolutions import winograd
+from edgeconv.compiler.passes.layout.convolutions.operands import skips_in
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.rewriting import shape_of
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, MEMORY_BYTES_PER_SLOT
@@ -30,7 +31,8 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
     # Each channel of the mosaic is written and read once more, before and after.
     channels = conv.in_channels + conv.out_channels
     copied = 2 * shape_of(data)[0] * channels * prod(plain.size) * FLOAT_BYTES
-    direct = direct_cost(winograd.layer_of(forms, conv, shape_of(data)), forms.core)
+    here = winograd.layer_of(forms, conv, shape_of(data))
+    direct = direct_cost(here, forms.core, skips_in(data, conv))
     chosen = winograd.plan(forms, plain, layer, direct - copied / MEMORY_BYTES_PER_SLOT)
     if chosen is None:
         return None

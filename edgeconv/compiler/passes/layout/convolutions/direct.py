@@ -1,4 +1,4 @@
-"""Direct: dense or grouped, on blocked data padded by a step of its own."""
+"""Direct: dense or grouped, on blocked data that a step of its own has padded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from edgeconv.compiler.passes.conv_call import Convolution
 from edgeconv.compiler.passes.layout.convolutions.operands import (
     blocked_input,
     choose_image_tile,
+    choose_skips,
+    margined_input,
     padded_input,
 )
 from edgeconv.compiler.passes.layout.convolutions.weights import packed_weight
@@ -26,8 +28,13 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
         return None
     data = blocked_input(forms, conv)
     block, tile = choose_image_tile(forms, conv, data)
+    skipping = choose_skips(forms, conv, data)
+    tile, skips = skipping or (tile, [])
     columns = round_up(conv.size[-1], tile.columns)
-    data = padded_input(forms, name, data, conv.window, columns)
+    if skips:
+        data = margined_input(forms, name, data, skips)
+    else:
+        data = padded_input(forms, name, data, conv.window, columns)
     in_block = shape_of(data)[-1]
     pack = partial(pack_conv_weight, block=block, tile=tile.blocks, in_block=in_block)
     weight = packed_weight(forms, name, conv, pack)
@@ -38,5 +45,6 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
         groups=conv.groups,
         size=conv.size,
         columns=columns,
+        skips=skips,
     )
     return call, block

@@ -17,6 +17,7 @@ from edgeconv.compiler.compute.toom_cook import (
 from edgeconv.compiler.compute.winograd import Tiling, conv_winograd
 from edgeconv.compiler.graph import constant
 from edgeconv.compiler.passes.conv_call import Convolution
+from edgeconv.compiler.passes.layout.convolutions.operands import skips_in
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.packing import pack_conv_weight
 from edgeconv.compiler.passes.rewriting import shape_of
@@ -40,7 +41,7 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
         return None
     data = forms.as_blocked(conv.data)
     layer = layer_of(forms, conv, shape_of(data))
-    chosen = plan(forms, conv, layer, direct_cost(layer, forms.core))
+    chosen = plan(forms, conv, layer, direct_cost(layer, forms.core, skips_in(data, conv)))
     return None if chosen is None else (transformed(forms, conv, data, chosen), layer.out_block)
 
 
