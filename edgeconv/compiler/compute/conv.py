@@ -250,6 +250,45 @@ def pointwise_blocked(data: te.Tensor, weight: te.Tensor, size: Sequence[int]) -
     return te.compute((batch, outer * tile, *size, out_block), unrolled, name="image")
 
 
+def temporal_blocked(
+    data: te.Tensor, weight: te.Tensor, window: Window, size: Sequence[int]
+) -> te.Tensor:
+    """Convolve NCDHWc `data` along its first spatial axis, all pixels of a frame in one row.
+
+    Args:
+        data: (N, ceil(IC/ib), padded frames, pixels, ib), with as many pixels as the others of
+            `size` have together.
+        weight: (ceil(OC/ob) / tile, taps, IC, tile, ob), for tiles of that many blocks.
+        window: the geometry, of which the first axis counts; its padding has been applied already.
+        size: output spatial shape.
+
+    Returns:
+        (N, ceil(OC/ob), *size, ob), in the dtype of `data`.
+    """
+    batch, _, _, pixels, in_block = (int(s) for s in data.shape)
+    outer, taps, channels, tile, out_block = (int(s) for s in weight.shape)
+    tap, channel = te.reduce_axis((0, taps), name="k0"), te.reduce_axis((0, channels), name="ic")
+
+    def element(
+        n: tirx.Var, block: tirx.Var, frame: tirx.Var, pixel: tirx.Var, lane: tirx.Var
+    ) -> tirx.PrimExpr:
+        source = frame * window.stride[0] + tap * window.dilation[0]
+        return te.sum(
+            data(n, channel // in_block, source, pixel, channel % in_block)
+            * weight(block // tile, tap, channel, block % tile, lane),
+            axis=[tap, channel],
+        )
+
+    shape = (batch, outer * tile, size[0], pixels, out_block)
+    row = te.compute(shape, element, name="pointwise")
+
+    def unrolled(n: tirx.Var, block: tirx.Var, frame: tirx.Var, *rest: tirx.Var) -> tirx.PrimExpr:
+        *axes, lane = rest
+        return row(n, block, frame, flat_index(axes, size[1:]), lane)
+
+    return te.compute((batch, outer * tile, *size, out_block), unrolled, name="image")
+
+
 def depthwise_blocked(data: te.Tensor, weight: te.Tensor, window: Window) -> te.Tensor:
     """Convolve every channel of NCHWc `data` with its own kernel.
 

@@ -66,13 +66,17 @@ def vectorize_unroll(sch: s_tir.Schedule, loops: Sequence[object]) -> None:
         sch.vectorize(loops[-1])
 
 
-def image_in_one_row(sch: s_tir.Schedule, image: object) -> None:
-    """Let a block that writes (N, blocks, *spatial, lanes) run over all pixels in one loop."""
+def image_in_one_row(sch: s_tir.Schedule, image: object, frames: int = 0) -> None:
+    """Let a block that writes (N, blocks, *spatial, lanes) run over all pixels in one loop.
+
+    The first `frames` spatial axes stay loops of their own.
+    """
     size = [extent(sch, loop) for loop in sch.get_loops(image)[2:-1]]
 
     def row(batch: tirx.Var, block: tirx.Var, *rest: tirx.Var) -> list[tirx.PrimExpr]:
         *axes, lane = rest
-        return [batch, block, flat_index(axes, size), lane]
+        pixel = flat_index(axes[frames:], size[frames:])
+        return [batch, block, *axes[:frames], pixel, lane]
 
     sch.transform_block_layout(image, tirx.IndexMap.from_func(row, ndim=len(size) + 3))
 

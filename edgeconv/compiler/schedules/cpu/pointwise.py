@@ -1,10 +1,15 @@
 """Pointwise convolution: a matrix product of packed weights and all pixels in one row.
 
+So are convolutions along the first of three axes, frame by frame, with taps beside the channels.
+
 A task takes a chunk of pixels and a group of weight panels; where the channels are many, it takes
 a run of them at a time (`blocking.py`).
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
 
 from tvm import s_tir
 
@@ -26,36 +31,47 @@ RUN_BLOCKS = 4
 
 
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
-    """Schedule the function around its `pointwise` block (`compute.conv.pointwise_blocked`)."""
+    """Schedule the function around its `pointwise` block.
+
+    That is of `compute.conv.pointwise_blocked` or `temporal_blocked`.
+    """
     product = sch.get_sblock(ANCHOR)
     work = total_work(sch, product)
-    *_, pixels, lanes, channels = (extent(sch, loop) for loop in sch.get_loops(product))
+    store = attach_epilogue(sch, ANCHOR)
+    batch, block, *frames, pixel, lane = _axes(sch, product, spatial=True)
+    *taps, channel = _axes(sch, product, spatial=False)
+    image_in_one_row(sch, store, len(frames))
+    pixels, lanes, channels = (extent(sch, loop) for loop in (pixel, lane, channel))
+    depth = channels * prod(extent(sch, tap) for tap in taps)
     blocks = tile_blocks(sch, product)
     tile = pixel_tile(pixels, [blocks], machine, block=lanes, in_block=in_block(sch, product))
-    store = attach_epilogue(sch, ANCHOR)
-    image_in_one_row(sch, store)
 
-    batch, block, pixel, lane, channel = sch.get_loops(product)
     panel, inner_block = sch.split(block, [None, blocks])
     tiles = Tiles(
         steps=-(-pixels // tile.columns),
         ragged=pixels % tile.columns > 0,
         panels=extent(sch, panel),
-        depth=channels,
+        depth=depth,
         columns=tile.columns,
         rows=blocks * lanes,
     )
-    blocking = choose_blocking(tiles, RUN_BLOCKS * in_block(sch, product), machine)
+    if taps:
+        # Half of the cache is for the next frame, which shares pixels with this one.
+        blocking = choose_blocking(tiles, depth, replace(machine, l2_bytes=machine.l2_bytes // 2))
+    else:
+        blocking = choose_blocking(tiles, RUN_BLOCKS * in_block(sch, product), machine)
     chunk, step, column = sch.split(pixel, [None, blocking.steps, tile.columns])
     group, panel = sch.split(panel, [None, blocking.panels])
-    # Tasks in a row share the larger operand.
-    shared = [group, chunk] if tiles.panels * tiles.rows > pixels else [chunk, group]
+    # Tasks in a row share the larger operand, and frames that windows of others read as well.
+    pixels_first = [chunk, *frames]
+    larger = tiles.panels * tiles.rows > pixels
+    shared = [group, *pixels_first] if larger else [*pixels_first, group]
     inner = [column, inner_block, lane]
     runs = []
-    if blocking.depth < channels:
+    if blocking.depth < depth:
         run, channel = sch.split(channel, [None, blocking.depth])
         runs = [run]
-    sch.reorder(batch, *shared, *runs, panel, step, channel, *inner)
+    sch.reorder(batch, *shared, *runs, panel, step, *taps, channel, *inner)
     task = parallelise(sch, [batch, *shared], work)
     _end_before_last(sch, step, tiles.ragged)
     if runs:
@@ -65,16 +81,23 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         _in_tiles(sch, store, blocks, tile.columns, ragged=tiles.ragged)
     else:
         sch.reverse_compute_at(store, step, preserve_unit_loops=True)
-        vectorize_unroll(sch, sch.get_loops(store)[-len(inner) :])
+        vectorize_unroll(sch, sch.get_loops(store)[-len(inner) - len(frames) :])
     accumulate(
         sch,
         product,
-        taps=[],
+        taps=taps,
         channel=channel,
         tile=inner,
         machine=machine,
         start=runs[0] if runs else None,
     )
+
+
+def _axes(sch: s_tir.Schedule, product: object, *, spatial: bool) -> list[object]:
+    """Return the loops over the result, or those over what is summed."""
+    kinds = [int(axis.iter_type) == 0 for axis in sch.get(product).iter_vars]
+    loops = zip(sch.get_loops(product), kinds, strict=True)
+    return [loop for loop, kind in loops if kind == spatial]
 
 
 def _in_tiles(

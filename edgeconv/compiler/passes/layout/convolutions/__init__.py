@@ -21,6 +21,7 @@ from edgeconv.compiler.passes.layout.convolutions import (
     pixel,
     plain,
     pointwise,
+    temporal,
     winograd,
 )
 from edgeconv.compiler.passes.layout.forms import Forms
@@ -36,6 +37,7 @@ WAYS: tuple[Way, ...] = (
     deformable.lower,
     depthwise.lower,
     pointwise.lower,
+    temporal.lower,
     winograd.lower,
     dilated.lower,
     grouped.lower,

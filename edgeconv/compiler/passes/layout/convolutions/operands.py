@@ -79,12 +79,12 @@ def choose_tile(
 
 
 def choose_pixel_tile(
-    forms: Forms, conv: Convolution, data: relax.Expr
+    forms: Forms, conv: Convolution, data: relax.Expr, pixels: int
 ) -> tuple[int, RegisterTile]:
-    """Return the output's block and the register tile for all pixels in one row."""
+    """Return the output's block and the register tile for a row of all `pixels`."""
     block = conv.out_block(forms.core)
     tile = pixel_tile(
-        prod(conv.size),
+        pixels,
         _counts(conv, block),
         forms.core,
         block=block,
