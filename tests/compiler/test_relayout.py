@@ -96,13 +96,18 @@ def test_awkward_shapes_under_emulation(target: str) -> None:
     check(open_session(compile_model(model, inputs, target)).run(inputs, threads=3), want)
 
 
-@pytest.mark.parametrize("size", [(19,), (6, 9), (3, 4, 5)])
+@pytest.mark.parametrize(
+    ("size", "axes"), [((19,), 1), ((6, 9), 2), ((6, 9), 1), ((3, 4, 5), 3), ((6, 7, 9), 1)]
+)
 @pytest.mark.parametrize("channels", [16, 20])
-def test_tensors_in_the_middle_of_padded_ones(channels: int, size: tuple[int, ...]) -> None:
+def test_tensors_in_the_middle_of_padded_ones(
+    channels: int, size: tuple[int, ...], axes: int
+) -> None:
     rank = len(size)
-    x, weight = whole(2, channels, *size), whole(channels, channels, *(2,) * rank)
+    along = np.array([1] * axes + [0] * (rank - axes))  # the first of the spatial axes are padded
+    x, weight = whole(2, channels, *size), whole(channels, channels, *(along + 1))
     same = np.eye(channels, dtype=np.float32).reshape(channels, channels, *(1,) * rank)
-    wide = {"pads": [2] * rank + [1] * rank, "dilations": [2] * rank}
+    wide = {"pads": [*(along * 2), *along], "dilations": along + 1}
     nodes = [
         # What is blocked is padded; what is made plain lies in a padded tensor.
         helper.make_node("Conv", ["x", "weight"], ["y"], **wide),

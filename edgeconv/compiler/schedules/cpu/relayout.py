@@ -56,8 +56,8 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         generic.schedule(sch, machine)
         return
     work = total_work(sch, change)
-    _in_rows(sch, size, rows)
     store = attach_epilogue(sch, name)
+    _in_rows(sch, size, rows)
     load = sch.cache_read(change, 0, "local")
     _in_groups(sch, change if to_plain else load, channels, block)
     _copy_always(sch, change)
