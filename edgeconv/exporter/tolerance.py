@@ -23,7 +23,7 @@ it is measured on the golden inputs (see `conditioning`), and the larger of the 
 
 What clips moves no element further than its operands were moved, but may cut off the largest of
 them, which their errors are measured by. So a clipped value may be as far from its reference as its
-operands may, in absolute terms.
+operands may, in absolute terms, if that is no more than LARGEST.
 
 Results so small that they are denormal are rounded to multiples of the smallest number instead.
 
@@ -200,7 +200,9 @@ def value_tolerances(
         distances = {
             name: _distance(*found[name], estimates[name], types[name].dtype) for name in needed
         }
-        _carry(distances, clipped)
+        _carry(
+            distances, clipped, {name: LARGEST * largest for name, (_, largest) in found.items()}
+        )
         for name in measured:
             if found[name][1]:
                 result[name] = max(result[name], distances[name] / found[name][1])
@@ -242,12 +244,14 @@ def _distance(change: float, largest: float, estimate: float, dtype: np.dtype[An
     return float(max(estimate * largest, min(change, LARGEST * largest) + tiny))
 
 
-def _carry(distances: dict[str, float], clipped: Mapping[str, Sequence[str]]) -> None:
-    """Let what clips be as far from its reference as its operands."""
+def _carry(
+    distances: dict[str, float], clipped: Mapping[str, Sequence[str]], most: Mapping[str, float]
+) -> None:
+    """Let what clips be as far from its reference as its operands, but no further than `most`."""
     for name, operands in clipped.items():
         if name in distances:
-            carried = (distances[operand] for operand in operands if operand in distances)
-            distances[name] = max(distances[name], *carried, 0.0)
+            carried = max((distances[o] for o in operands if o in distances), default=0.0)
+            distances[name] = max(distances[name], min(carried, most[name]))
 
 
 def products(model: onnx.ModelProto, kept: Set[str] = frozenset()) -> frozenset[str]:

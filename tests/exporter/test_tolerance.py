@@ -100,6 +100,9 @@ def test_what_clips_is_as_far_off_as_its_operands() -> None:
     assert before["b"] == pytest.approx(before["a"] * largest["a"] / largest["b"])
     assert before["c"] == pytest.approx(before["a"] * largest["a"] / 2.0)
     assert largest["a"] > 8
+    # What is left would not be compared with anything.
+    case["high"] = np.array(1e-6, np.float32)
+    assert tolerance(model, [case])["c"] == pytest.approx(1e-2)
     # Nothing is cut off here.
     case["high"] = np.array(1e3, np.float32)
     assert tolerance(model, [case])["c"] == pytest.approx(before["b"])

@@ -16,8 +16,7 @@ from typing import Any
 
 import tvm
 import tvm_ffi
-from tvm import tirx
-from tvm.sym import Analyzer
+from tvm import sym, tirx
 
 from edgeconv.compiler.schedules.cpu.accumulate import PASSES, STREAM
 
@@ -103,36 +102,24 @@ def _lines_of_next(loads: list[Any], passes: _Passes) -> list[Any]:
     if not loads or len(extents) < len(passes.loops):
         return []
     source, first = loads[0].source, _first(loads[0].indices[-1])
-    step, *_ = strides = [_stride(first, loop.loop_var) for loop in reversed(passes.loops)]
-    if strides != [step * prod(extents[len(extents) - i :]) for i in range(len(extents))]:
+    linear = sym.detect_linear_equation(first, [loop.loop_var for loop in passes.loops])
+    *strides, start = linear or [None]
+    steps = [int(stride) for stride in strides if isinstance(stride, tirx.IntImm)]
+    if not steps or steps != [steps[-1] * prod(extents[i + 1 :]) for i in range(len(extents))]:
         return []
-    start, place = first, passes.number
+    place = passes.number
     for loop, extent in zip(passes.loops, extents, strict=True):
-        start = _with(start, loop.loop_var, tirx.IntImm("int32", 0))
         place = place * extent + loop.loop_var
-    share = -(-step // passes.count)
-    ahead = start + step * prod(extents) + place * share
+    share = -(-steps[-1] // passes.count)
+    ahead = start + steps[-1] * prod(extents) + place * share
     line = _LINE_BYTES // (tvm.DataType(str(source.dtype)).bits // 8)
     return [tirx.BufferLoad(source, [ahead + k * line]) for k in range(-(-share // line))]
-
-
-def _stride(index: Any, var: Any) -> int:
-    """Return how far an index moves with a variable; 0 where that is not always as far."""
-    distance = Analyzer().simplify(_with(index, var, var + 1) - index)
-    return int(distance) if isinstance(distance, tirx.IntImm) else 0
-
-
-def _with(index: Any, var: Any, value: Any) -> Any:
-    """Return an index with a value in place of a variable."""
-    return tvm_ffi.structural_map(
-        index, [(tirx.Var, lambda found: value if found.same_as(var) else found)]
-    )
 
 
 def _lines_ahead(loads: list[Any]) -> list[Any]:
     """Return a load of every cache line that `loads` read, moved ahead."""
     starts = [_first(load.indices[-1]) for load in loads]
-    analyzer = Analyzer()
+    analyzer = sym.Analyzer()
     lines: dict[int, Any] = {}
     for load, first in zip(loads, starts, strict=True):
         distance = analyzer.simplify(first - starts[0])
