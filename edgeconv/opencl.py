@@ -29,8 +29,9 @@ _TIMEOUT_S = 60.0
 _NOT_LOADED = 3
 _LIBRARIES = ("libOpenCL.so.1", "libOpenCL.so", "libmali.so.1", "libmali.so")
 ADVICE = (
-    "Install the driver of this machine's GPU, or `apt-get install pocl-opencl-icd`, which runs "
-    "kernels on the processor; EDGECONV_OPENCL names a library in another place."
+    "Install the driver of this machine's GPU, or `apt-get install pocl-opencl-icd "
+    "ocl-icd-libopencl1`, which runs kernels on the processor; EDGECONV_OPENCL names a library in "
+    "another place."
 )
 
 

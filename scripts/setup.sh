@@ -27,8 +27,11 @@ system_packages() {
     command -v qemu-aarch64 >/dev/null && command -v qemu-arm >/dev/null || missing+=(qemu-user)
     # libc6-dev holds the C headers, which Debian's gcc only recommends.
     command -v gcc >/dev/null && [ -e /usr/include/stdio.h ] || missing+=(gcc libc6-dev)
-    # An OpenCL driver of the processor, and a checker of kernels, for the tests of GPU targets.
+    # An OpenCL driver of the processor, what loads it, and a checker of kernels, for the tests of
+    # GPU targets.
     [ -e /etc/OpenCL/vendors/pocl.icd ] || missing+=(pocl-opencl-icd)
+    "$python" -c 'import ctypes; ctypes.CDLL("libOpenCL.so.1")' 2>/dev/null ||
+        missing+=(ocl-icd-libopencl1)
     command -v oclgrind >/dev/null || missing+=(oclgrind)
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         missing+=("python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv")

@@ -131,7 +131,7 @@ def _transports() -> Iterator[Check]:
 
 def _opencl() -> Check:
     """Look for a device that runs the kernels of GPU targets."""
-    remedy = "apt-get install pocl-opencl-icd"
+    remedy = "apt-get install pocl-opencl-icd ocl-icd-libopencl1"
     try:
         device = used_device(opencl_devices())
     except DeviceError as error:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from edgeconv.exporter.graph import ValueType, attribute, value_types
+from edgeconv.exporter.graph import ValueType, attribute, set_attribute, value_types
 
 _POOLS = frozenset(["AveragePool", "LpPool", "MaxPool"])
 
@@ -29,7 +29,7 @@ def settle_pools(model: onnx.ModelProto) -> None:
         if attribute(node, "count_include_pad", 0):
             _cut_input(model.graph, node, size, reach)
         else:
-            _set(node, "ceil_mode", 0)
+            set_attribute(node, "ceil_mode", 0)
             _pad_to(node, size, reach)
 
 
@@ -82,17 +82,11 @@ def _reach(
     return None if types[node.output[0]].shape[2:] == tuple(windows) else reach
 
 
-def _set(node: onnx.NodeProto, name: str, value: int | str | list[int]) -> None:
-    kept = [item for item in node.attribute if item.name != name]
-    del node.attribute[:]
-    node.attribute.extend([*kept, helper.make_attribute(name, value)])
-
-
 def _pad_to(node: onnx.NodeProto, size: list[int], reach: list[int]) -> None:
     before, after = _pads(node)
     ends = [max(a, r - s) for a, r, s in zip(after, reach, size, strict=True)]
-    _set(node, "pads", [*before, *ends])
-    _set(node, "auto_pad", "NOTSET")
+    set_attribute(node, "pads", [*before, *ends])
+    set_attribute(node, "auto_pad", "NOTSET")
 
 
 def _cut_input(
@@ -102,8 +96,8 @@ def _cut_input(
     before, after = _pads(node)
     ends = [min(s, r) for s, r in zip(size, reach, strict=True)]
     over = [max(r - s, 0) for r, s in zip(reach, size, strict=True)]
-    _set(node, "pads", [*before, *(min(a, o) for a, o in zip(after, over, strict=True))])
-    _set(node, "auto_pad", "NOTSET")
+    set_attribute(node, "pads", [*before, *(min(a, o) for a, o in zip(after, over, strict=True))])
+    set_attribute(node, "auto_pad", "NOTSET")
     if ends == size:
         return
     axes = range(2, 2 + len(size))

@@ -9,6 +9,7 @@ from onnx import inliner
 
 from edgeconv.errors import UnsupportedModelError
 from edgeconv.exporter.opset import opset_of, raised
+from edgeconv.exporter.output_padding import settle_output_padding
 from edgeconv.ops import find, op_name, op_of
 
 
@@ -45,7 +46,9 @@ def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def runnable(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
-    """Return a copy of the model with the functions of registered operators that it lacks.
+    """Return a copy of the model that ONNX Runtime takes.
+
+    It has the functions of registered operators, and a strict form of transposed convolutions.
 
     Raises:
         UnsupportedModelError: it has operators that nothing defines, or lacks functions and is of
@@ -57,6 +60,7 @@ def runnable(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
     if _lacks_function(copy):
         copy = raised(copy, origin)
     attach_functions(copy)
+    settle_output_padding(copy)
     return copy
 
 

@@ -54,6 +54,13 @@ def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     return default
 
 
+def set_attribute(node: onnx.NodeProto, name: str, value: int | str | list[int]) -> None:
+    """Give a node's attribute a value, in place of one that it has."""
+    kept = [item for item in node.attribute if item.name != name]
+    del node.attribute[:]
+    node.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])
+
+
 def first_output(node: onnx.NodeProto) -> str:
     """Return the first output that a node has; recurrent layers may leave out those before it."""
     return next(str(name) for name in node.output if name)

@@ -17,6 +17,7 @@ from edgeconv.exporter.ceil_mode import settle_pools
 from edgeconv.exporter.definitions import fill_defaults, spell_out
 from edgeconv.exporter.functions import attach_functions, inlined
 from edgeconv.exporter.opset import opset_of, raised
+from edgeconv.exporter.output_padding import settle_output_padding
 from edgeconv.exporter.shapes import complete
 from edgeconv.frontend.onnx_file import fix_shape
 from edgeconv.frontend.quiet import quiet
@@ -51,6 +52,8 @@ def tidy(
     fill_defaults(plain)
     plain = fold(infer(plain, origin), origin)
     while _evaluate_several(plain):
+        plain = fold(infer(plain, origin), origin)
+    if settle_output_padding(plain):
         plain = fold(infer(plain, origin), origin)
     plain = _spelled_out(infer(plain, origin), origin)
     _name(plain)

@@ -189,10 +189,8 @@ def _transposed(draw: Draw, rank: int) -> Drawn:
     dilation = draw.integers(rank, 1, draw.choice([1, 1, 2]))
     size = [draw.integer(1, 8 if rank < 3 else 4) for _ in range(rank)]
     spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
-    # PyTorch also takes an output padding below the dilation, which ONNX Runtime refuses.
-    beyond = draw.chance(0.05)
     extra = tuple(
-        draw.integer(0, (max(s, d) if beyond else s) - 1) if draw.chance(0.5) else 0
+        draw.integer(0, max(s, d) - 1) if draw.chance(0.5) else 0
         for s, d in zip(stride, dilation, strict=True)
     )
     padding = tuple(
