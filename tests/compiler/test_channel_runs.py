@@ -29,7 +29,7 @@ def compiled(conv: nn.Module, shape: tuple[int, ...], target: Target) -> Artifac
 LAYERS = {
     "dilated": (nn.Conv2d(64, 40, 3, padding=2, dilation=2, stride=2), (1, 64, 5, 201)),
     "batch": (nn.Conv2d(48, 32, 3, stride=2, padding=1), (2, 48, 7, 215)),
-    "odd output channels": (nn.Conv2d(72, 33, (2, 5), padding=(1, 2)), (1, 72, 3, 101)),
+    "odd output channels": (nn.Conv2d(80, 33, (2, 5), padding=(1, 2)), (1, 80, 3, 101)),
     "line": (nn.Conv1d(96, 32, 7, padding=3, stride=2), (2, 96, 231)),
     "volume": (nn.Conv3d(32, 24, (3, 1, 3), padding=(1, 0, 1), stride=2), (1, 32, 3, 2, 207)),
     "no bias": (nn.Conv2d(128, 64, 5, bias=False, padding=2), (1, 128, 2, 113)),

@@ -84,7 +84,7 @@ def test_squeeze_and_excite_scales_in_blocks() -> None:
 
 
 def test_unequal_channel_blocks_meet() -> None:
-    """17 and 18 channels take blocks of unlike width; concatenation and slices mix them."""
+    """31 and 4 channels take blocks of unlike width; concatenation and slices mix them."""
     nodes = [
         conv("x", "w1", "a"),
         conv("x", "w2", "b"),
@@ -93,7 +93,7 @@ def test_unequal_channel_blocks_meet() -> None:
         helper.make_node("Split", ["d", "parts"], ["e", "f"], name="split", axis=1),
         helper.make_node("Mul", ["e", "f"], ["y"], name="mul"),
     ]
-    constants = {"w1": normal(17, 16, 1, 1), "w2": normal(18, 16, 1, 1)}
+    constants = {"w1": normal(31, 16, 1, 1), "w2": normal(4, 16, 1, 1)}
     constants |= {"w3": normal(10, 35, 1, 1), "parts": np.array([5, 5])}
     check(graph_model(nodes, {"x": X}, ["y"], constants), {"x": X})
 

@@ -12,7 +12,10 @@ from tvm.sym import Analyzer
 
 from edgeconv.compiler.codegen import lower
 from edgeconv.compiler.codegen.prefetch import prefetch_streams
+from edgeconv.compiler.compute.conv import pointwise_blocked
 from edgeconv.compiler.schedules.cpu.accumulate import PASSES, STREAM
+from edgeconv.compiler.schedules.machine import Machine
+from edgeconv.compiler.schedules.registry import apply_rule
 
 LINE = 16  # floats
 PANELS, TAPS, CHANNELS = 2, 3, 8
@@ -91,3 +94,18 @@ def test_a_panel_that_is_met_once_is_asked_for_a_page_ahead() -> None:
     for (task, tap, channel), places in requests(product(1, 32)).items():
         start = ((task * TAPS + tap) * CHANNELS + channel) * 32
         assert places == [start + 1024, start + 1024 + LINE]
+
+
+@pytest.mark.parametrize(
+    ("l2_kib", "panels", "asks"), [(2048, 4, True), (2048, 1, False), (512, 4, False)]
+)
+def test_pointwise_layers_ask_for_a_next_panel_where_it_is_far(
+    l2_kib: int, panels: int, asks: bool
+) -> None:
+    machine = Machine(16, 32, False, 48 << 10, l2_kib << 10, l3_bytes=64 << 20)
+    data = te.placeholder((1, 12, 49, 16), "float32", "x")
+    weight = te.placeholder((panels, 192, 3, 16), "float32", "w")
+    result = pointwise_blocked(data, weight, (7, 7))
+    module = apply_rule(te.create_prim_func([data, weight, result]), machine)
+    function = prefetch_streams(lower._unrolling()(lower._flattening()(module))["main"])
+    assert ("prefetch" in str(function)) == asks

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeconv.compiler.schedules.machine import (
+    MIN_BLOCK,
     Machine,
+    channel_block,
     few_pixels,
     image_tile,
     pixel_tile,
@@ -74,3 +76,12 @@ def test_the_last_tile_is_narrower_only_where_that_helps() -> None:
     assert columns_of(49, machine) in (5, 6)
     assert columns_of(1089, machine) in (5, 6)
     assert columns_of(3137, machine) in (5, 6)
+
+
+@given(channels=st.integers(1, 300), machine=st.sampled_from(list(MACHINES.values())))
+def test_channels_take_the_fewest_registers(channels: int, machine: Machine) -> None:
+    block = channel_block(channels, machine)
+    widths = [width for width in (4, 8, 16) if MIN_BLOCK <= width <= machine.lanes]
+    counts = {width: -(-channels // width) for width in widths}
+    assert counts[block] == min(counts.values())
+    assert all(counts[width] > counts[block] for width in widths if width < block)

@@ -23,6 +23,9 @@ L2_BYTES_PER_SLOT = 16
 HIDDEN_L2_FACTOR = 0.5
 # What third-level caches deliver to one core, about.
 L3_BYTES_PER_SLOT = 8
+# Cores with a second-level cache of this size have a third one that is shared by many and far
+# away; where it is near, asking for weights ahead costs a pointwise layer more than it saves.
+LARGE_L2_BYTES = 1 << 20
 # What memory delivers.
 MEMORY_BYTES_PER_SLOT = 2.0
 MAX_COLUMNS = 28
@@ -80,6 +83,11 @@ class Machine:
         """Whether this is a 64-bit ARM core; 32-bit ones have half the registers."""
         return self.lane_fma and self.registers == 32
 
+    @property
+    def far_l3(self) -> bool:
+        """Whether weights that wait in the third-level cache are worth asking for ahead."""
+        return not self.lane_fma and self.l2_bytes >= LARGE_L2_BYTES and self.l3_bytes > 0
+
 
 def shares_parts(parts: int, machine: Machine) -> bool:
     """Whether threads take whole parts of a kernel, each with its data in second-level cache.
@@ -100,12 +108,12 @@ class Lanes(Protocol):
 
 
 def channel_block(channels: int, machine: Lanes) -> int:
-    """Return the channels per block of an NCHWc tensor.
+    """Return the channels per block of an NCHWc tensor, at least `MIN_BLOCK`.
 
-    The widest block that wastes at most a quarter of its lanes, at least `MIN_BLOCK`.
+    Of those that need the fewest blocks, and so registers, the narrowest.
     """
     block = machine.lanes
-    while block > MIN_BLOCK and -(-channels // block) * block > 1.25 * channels:
+    while block > MIN_BLOCK and -(-channels // (block // 2)) == -(-channels // block):
         block //= 2
     return block
 

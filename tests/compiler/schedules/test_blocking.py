@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine
 from edgeconv.target import load_target
 
 ARM, X86 = Machine.of(load_target("rasp4")), Machine(16, 32, False, 48 * 1024, 2 * 1024 * 1024)
+FAR = replace(X86, l3_bytes=256 << 20)
 SIZES = st.integers(1, 120)
 
 
@@ -24,7 +27,7 @@ SIZES = st.integers(1, 120)
         rows=st.sampled_from([4, 12, 16, 48]),
     ),
     granule=st.sampled_from([4, 16, 64]),
-    machine=st.sampled_from([ARM, X86]),
+    machine=st.sampled_from([ARM, X86, FAR]),
 )
 def test_blocks_divide_the_product(tiles: Tiles, granule: int, machine: Machine) -> None:
     blocking = choose_blocking(tiles, granule, machine)
@@ -48,6 +51,11 @@ def test_long_sums_run_in_parts_whose_operands_fit_the_first_cache() -> None:
     blocking = choose_blocking(tiles, 16, ARM)
     assert blocking.depth < tiles.depth
     assert blocking.depth * (tiles.columns + tiles.rows) * FLOAT_BYTES <= ARM.l1_bytes // 2
+
+
+def test_weights_that_are_asked_for_ahead_need_no_parts() -> None:
+    tiles = Tiles(steps=7, panels=64, depth=1024, columns=7, rows=32)
+    assert choose_blocking(tiles, 64, X86).depth < choose_blocking(tiles, 64, FAR).depth == 1024
 
 
 @pytest.mark.parametrize("machine", [ARM, X86])

@@ -120,9 +120,11 @@ def _traffic(tiles: Tiles, blocking: Blocking, machine: Machine) -> float:
     else:
         weight_reads = chunks * (1 if panel + blocking.depth * column <= near else blocking.steps)
     input_reads = groups * (1 if slab + panel <= near else blocking.panels)
-    slots = weights * weight_reads * _byte_cost(weights, machine)
-    slots += inputs * input_reads * _byte_cost(slab, machine)
     runs = tiles.depth // blocking.depth
+    # Whole panels are asked for ahead, and are near when their turn comes.
+    reach = panel if machine.far_l3 and runs == 1 else weights
+    slots = weights * weight_reads * _byte_cost(reach, machine)
+    slots += inputs * input_reads * _byte_cost(slab, machine)
     if runs > 1:
         waiting = blocking.steps * blocking.panels * tiles.columns * row
         passes = 1 if waiting + panel <= near else 2 * runs

@@ -20,7 +20,7 @@ from edgeconv.compiler.schedules.common import (
     total_work,
     vectorize_unroll,
 )
-from edgeconv.compiler.schedules.cpu.accumulate import accumulate, in_block, tile_blocks
+from edgeconv.compiler.schedules.cpu.accumulate import PASSES, accumulate, in_block, tile_blocks
 from edgeconv.compiler.schedules.cpu.blocking import Tiles, choose_blocking
 from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.machine import Machine, pixel_tile
@@ -73,6 +73,9 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         runs = [run]
     sch.reorder(batch, *shared, *runs, panel, step, *taps, channel, *inner)
     task = parallelise(sch, [batch, *shared], work)
+    streams = machine.far_l3 and not runs and tiles.panels > 1
+    if streams:
+        sch.annotate(step, PASSES, blocking.steps)
     _end_before_last(sch, step, tiles.ragged)
     if runs:
         # The sums wait between runs in memory of the task's own.
@@ -89,6 +92,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         channel=channel,
         tile=inner,
         machine=machine,
+        streams=streams,
         start=runs[0] if runs else None,
     )
 
