@@ -18,7 +18,7 @@ from typing import Any
 
 from tvm import te, tirx
 
-from edgeconv.compiler.compute.layout import flat_index
+from edgeconv.compiler.compute.layout import as_image
 from edgeconv.compiler.compute.window import Window
 
 # Zeros before and behind each axis of the image.
@@ -126,7 +126,7 @@ def deformable_blocked(
         return te.sum(panel(n, *place) * factor, axis=[tap, channel])
 
     shape = (batch, outer * tile, tiles * columns, out_block)
-    return _as_image(te.compute(shape, element, name="deformable"), sampling.size)
+    return as_image(te.compute(shape, element, name="deformable"), sampling.size)
 
 
 def deformable_depthwise(*tensors: te.Tensor, sampling: Sampling) -> te.Tensor:
@@ -150,7 +150,7 @@ def deformable_depthwise(*tensors: te.Tensor, sampling: Sampling) -> te.Tensor:
         ),
         name="deformable_depthwise",
     )
-    return _as_image(total, sampling.size)
+    return as_image(total, sampling.size)
 
 
 def deformable_columns(
@@ -175,16 +175,6 @@ def deformable_columns(
         (data.shape[0], sampling.channels * taps, rows, columns),
         lambda n, k, y, x: sample(n, k % taps, k // taps, y * columns + x, 0),
         name="columns",
-    )
-
-
-def _as_image(row: te.Tensor, size: tuple[int, ...]) -> te.Tensor:
-    """Return (N, blocks, pixels, lanes) as (N, blocks, OH, OW, lanes)."""
-    batch, blocks, _, lanes = row.shape
-    return te.compute(
-        (batch, blocks, *size, lanes),
-        lambda n, b, y, x, lane: row(n, b, flat_index((y, x), size), lane),
-        name="image",
     )
 
 

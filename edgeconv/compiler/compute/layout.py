@@ -88,6 +88,17 @@ def flat_index(axes: Sequence[tirx.PrimExpr], size: Sequence[int]) -> tirx.PrimE
     return position
 
 
+def as_image(row: te.Tensor, size: Sequence[int]) -> te.Tensor:
+    """Return (N, blocks, pixels, lanes) as (N, blocks, *size, lanes)."""
+    batch, blocks, _, lanes = row.shape
+
+    def element(n: tirx.Var, block: tirx.Var, *rest: tirx.Var) -> tirx.PrimExpr:
+        *axes, lane = rest
+        return row(n, block, flat_index(axes, size), lane)
+
+    return te.compute((batch, blocks, *size, lanes), element, name="image")
+
+
 def pad_spatial(
     data: te.Tensor,
     before: Sequence[int],

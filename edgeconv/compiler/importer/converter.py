@@ -68,12 +68,17 @@ def computed(
     compute: Callable[..., Any],
     tensors: Sequence[relax.Expr | None],
     *options: Any,
+    attributes: dict[str, Any] | None = None,
 ) -> relax.Expr:
-    """Return a call of a kernel of our own, which computes `compute(*tensors, *options)`."""
+    """Return a call of a kernel of our own, which computes `compute(*tensors, *options)`.
+
+    Later passes know it by its attributes.
+    """
     return builder.call_te(
         lambda *arguments: compute(*arguments, *options),
         *tensors,
         primfunc_name_hint=compute.__name__,
+        primfunc_attrs=attributes,
     )
 
 

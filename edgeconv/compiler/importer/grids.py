@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 from tvm import relax
 
-from edgeconv.compiler.compute.grid_sample import grid_sample
+from edgeconv.compiler.compute.grid_sample import GridSampling, grid_sample
 from edgeconv.compiler.graph import constant
 from edgeconv.compiler.importer.converter import Arguments, Converter, computed, dtype_of
 from edgeconv.compiler.importer.node import Node
@@ -35,12 +35,13 @@ def _refuse_grid_sample(node: Node) -> str | None:
 def _convert_grid_sample(
     builder: relax.BlockBuilder, node: Node, arguments: Arguments
 ) -> relax.Expr:
-    options = (
+    sampling = GridSampling(
         _mode(node),
         _text(node, "padding_mode", "zeros"),
         bool(node.attributes.get("align_corners", 0)),
     )
-    return computed(builder, grid_sample, arguments[:2], *options)
+    attributes = sampling.attributes()
+    return computed(builder, grid_sample, arguments[:2], sampling, attributes=attributes)
 
 
 def _convert_affine_grid(

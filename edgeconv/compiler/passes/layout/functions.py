@@ -5,11 +5,12 @@ from __future__ import annotations
 import tvm
 from tvm import relax
 
-from edgeconv.compiler.passes.layout import resampling
+from edgeconv.compiler.passes.layout import grid_sampling, resampling
 from edgeconv.compiler.passes.layout.convolutions import deformable
 from edgeconv.compiler.passes.layout.forms import Forms
 
 
 def function(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
     """Emit a function; return False where it is left to the plain layout."""
-    return deformable.columns(forms, var, call) or resampling.resample(forms, var, call)
+    ways = deformable.columns, resampling.resample, grid_sampling.sample
+    return any(way(forms, var, call) for way in ways)

@@ -6,8 +6,6 @@ otherwise both the sampling and the product of a band run in parallel.
 
 from __future__ import annotations
 
-from math import gcd
-
 from tvm import s_tir
 
 from edgeconv.compiler.schedules.common import (
@@ -19,7 +17,7 @@ from edgeconv.compiler.schedules.common import (
 )
 from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
 from edgeconv.compiler.schedules.cpu.blocking import band_count
-from edgeconv.compiler.schedules.cpu.common import parallelise
+from edgeconv.compiler.schedules.cpu.common import parallelise, vectorise_part
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, shares_parts
 
 ANCHOR = "deformable"
@@ -58,7 +56,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     sch.reorder(tile, tap, column, block, lane)
     if not by_band:
         parallelise(sch, [*loops[:-4], tile, tap], sampled)
-    _vectorise(sch, lane, machine)
+    vectorise_part(sch, lane, machine)
     place_at(sch, band, machine)
 
 
@@ -69,10 +67,4 @@ def place_at(sch: s_tir.Schedule, loop: object, machine: Machine) -> None:
     for name in ("corner", "factor"):
         places = sch.get_sblock(name)
         sch.compute_at(places, loop, preserve_unit_loops=True)
-        _vectorise(sch, sch.get_loops(places)[-1], machine)
-
-
-def _vectorise(sch: s_tir.Schedule, loop: object, machine: Machine) -> None:
-    lanes = gcd(extent(sch, loop), machine.lanes)
-    if lanes > 1:
-        sch.vectorize(sch.split(loop, [None, lanes])[1])
+        vectorise_part(sch, sch.get_loops(places)[-1], machine)

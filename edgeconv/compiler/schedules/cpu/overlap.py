@@ -29,15 +29,16 @@ def overlap_last(sch: s_tir.Schedule, tile: Any, last: int) -> None:
         if not uses(value, loop.loop_var):
             return value
         begin = tvm_ffi.structural_map(value, (tirx.Var, at_first))
-        return analyzer.simplify(tirx.min(begin, last)) + analyzer.simplify(value - begin)
+        within = analyzer.simplify(value - begin)
+        if isinstance(within, tirx.IntImm):
+            # Of another axis, which is fused into the loop.
+            return value
+        return analyzer.simplify(tirx.min(begin, last)) + within
 
     def realized(realize: Any) -> Any:
-        exist = [
-            value < axis.dom.extent
-            for value, axis in zip(realize.iter_values, realize.block.iter_vars, strict=True)
-            if not uses(value, loop.loop_var)
-        ]
         values = [moved(value) for value in realize.iter_values]
+        triples = zip(realize.iter_values, values, realize.block.iter_vars, strict=True)
+        exist = [old < axis.dom.extent for old, new, axis in triples if new.same_as(old)]
         return s_tir.SBlockRealize(values, analyzer.simplify(tirx.all(*exist)), realize.block)
 
     changed = tvm_ffi.structural_map(loop, (s_tir.SBlockRealize, realized))
