@@ -33,8 +33,15 @@ def sample(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
     rows = relax.op.reshape(forms.as_plain(grid), (batch, prod(places), len(size)))
     operands = [forms.builder.emit(pixels), forms.builder.emit(rows)]
     result = forms.call(grid_sample_blocked, operands, sampling, size, places)
+    tables = forms.tables
+    tables.families[var.name] = "grid_sample"
     if not block:
-        result = relax.op.reshape(forms.builder.emit(result), shape_of(var))
+        kernel = forms.builder.emit(result, f"{var.name}_blocks")
+        tables.families[kernel.name] = tables.families[var.name]
+        tables.layers[kernel.name] = tables.layers.get(var.name, ())
+        if var.name in tables.values:
+            tables.values[kernel.name] = tables.values[var.name]
+        result = relax.op.reshape(kernel, shape_of(var))
     forms.emit(var, result, block)
     return True
 
