@@ -64,6 +64,14 @@ class Octave(nn.Module):
         return y
 
 
+class Warp(nn.Module):
+    """Features sampled where a grid says."""
+
+    def forward(self, x: Tensor, grid: Tensor) -> Tensor:
+        """Map (N, C, H, W) and (N, OH, OW, 2) to (N, C, OH, OW)."""
+        return nn.functional.grid_sample(x, grid, align_corners=True)
+
+
 class GlobalAverage(nn.Module):
     """The mean over all pixels, as before a classifier."""
 
@@ -305,6 +313,14 @@ LAYERS = (
         "feature pyramid",
         lambda: nn.Upsample(scale_factor=2, mode="nearest"),
         (256, 28, 28),
+    ),
+    layer(
+        "grid_sample_64_56_128",
+        "sampling",
+        "PWC-Net level 3",
+        Warp,
+        (64, 56, 128),
+        (56, 128, 2),
     ),
 )
 
