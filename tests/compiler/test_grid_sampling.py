@@ -16,6 +16,7 @@ from onnx_graphs import Arrays, assert_close, compile_model, exported, graph_mod
 from torch.nn.functional import grid_sample
 
 from edgeconv.devices import open_session
+from edgeconv.target import load_target
 
 MODES = {"nearest": "nearest", "linear": "bilinear", "cubic": "bicubic"}
 PADDINGS = ["zeros", "border", "reflection"]
@@ -101,6 +102,19 @@ def cases(draw: Any) -> Case:
 def test_samples_equal_onnxruntime(case: Case) -> None:
     model, inputs = build([case])
     check(model, inputs, "host")
+
+
+def test_the_last_bands_of_a_batch_overlap_those_before_them() -> None:
+    pixels = load_target("host").lanes + 1
+    check(*build([Case(4, 20, (3, 5), (1, pixels), "linear", "zeros", 0)]), "host")
+
+
+@pytest.mark.parametrize("constant", ["x", "grid"])
+def test_constants(constant: str) -> None:
+    arrays = {"x": normal(0, 1, 6, 5, 4), "grid": normal(1, 1, 5, 7, 2)}
+    constants = {constant: arrays.pop(constant)}
+    node = helper.make_node("GridSample", ["x", "grid"], ["y"])
+    check(graph_model([node], arrays, ["y"], constants), arrays, "host")
 
 
 @pytest.mark.parametrize(("target", "step"), [("rasp4", 1), ("rasp2", 4)])
