@@ -51,7 +51,9 @@ def _pays_in_blocks(forms: Forms, data: relax.Expr, reads: int) -> bool:
 
     Making blocks costs about as much as reading their channels once.
     """
-    if not isinstance(data, relax.Var) or data.name in forms.blocked:
-        return isinstance(data, relax.Var)
+    if not isinstance(data, relax.Var):
+        return False
+    if data.name in forms.blocked:
+        return True
     _, channels, *size = shape_of(data)
     return 2 * channels > channel_block(channels, forms.core) and reads > prod(size)
