@@ -71,7 +71,11 @@ def compile_for_gpu(model: onnx.ModelProto, inputs: Arrays, target: str) -> Arti
 
 def run_model(model: onnx.ModelProto, inputs: Arrays) -> Arrays:
     """Compile for this machine and run once."""
-    artifact = compile_model(model, inputs)
+    return run_library(compile_model(model, inputs), inputs)
+
+
+def run_library(artifact: Artifact, inputs: Arrays) -> Arrays:
+    """Run an artifact's library in this process."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "graph.edge"
         artifact.save(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
-from onnx_graphs import Arrays, compile_model, exported, graph_model, run_model
+from onnx_graphs import Arrays, compile_model, exported, graph_model, run_library, run_model
 
+from edgeconv.compiler.link import Emit
+from edgeconv.compiler.pipeline import compile_exported
 from edgeconv.devices import open_session
+from edgeconv.target import load_target
+
+HOST = load_target("host")
+# Vectors that this machine has.
+WIDTHS = [bits for bits in (128, 256, 512) if bits <= HOST.cpu.vector_bits]
 
 
 class Case(NamedTuple):
@@ -97,11 +105,21 @@ def test_awkward_shapes_under_emulation(target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "axes"), [((19,), 1), ((6, 9), 2), ((6, 9), 1), ((3, 4, 5), 3), ((6, 7, 9), 1)]
+    ("size", "axes"),
+    [
+        ((19,), 1),
+        ((6, 9), 2),
+        ((6, 9), 1),
+        ((7, 7), 1),
+        ((4, 8), 1),
+        ((3, 4, 5), 3),
+        ((6, 7, 9), 1),
+    ],
 )
 @pytest.mark.parametrize("channels", [16, 20])
+@pytest.mark.parametrize("bits", WIDTHS)
 def test_tensors_in_the_middle_of_padded_ones(
-    channels: int, size: tuple[int, ...], axes: int
+    bits: int, channels: int, size: tuple[int, ...], axes: int
 ) -> None:
     rank = len(size)
     along = np.array([1] * axes + [0] * (rank - axes))  # the first of the spatial axes are padded
@@ -116,9 +134,10 @@ def test_tensors_in_the_middle_of_padded_ones(
     ]
     constants = {"weight": weight, "same": same}
     model, inputs = graph_model(nodes, {"x": x}, ["y", "v", "z"], constants), {"x": x}
-    framed = compile_model(model, inputs).plan.buffers
-    assert any(buffer.frame for buffer in framed)
-    got = run_model(model, inputs)
+    target = replace(HOST, cpu=replace(HOST.cpu, vector_bits=bits))
+    artifact = compile_exported(exported(model, inputs), target, emit=Emit.LIB)
+    assert any(buffer.frame for buffer in artifact.plan.buffers)
+    got = run_library(artifact, inputs)
     np.testing.assert_array_equal(got["v"], x)
     np.testing.assert_array_equal(got["y"], got["z"])
     np.testing.assert_array_equal(got["y"], exported(model, inputs).golden[0].outputs["y"])

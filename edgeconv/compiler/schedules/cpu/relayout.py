@@ -51,6 +51,9 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     channels, *size = (int(count) for count in plain.shape[1:])
     block = int(blocked.shape[-1])
     rows = _rows(sch, len(size))
+    if _framed(sch) and prod(size[rows:]) % _width(prod(size[rows:]), machine):
+        # What a tile reads of several rows in a frame would not follow when it begins earlier.
+        rows = len(size) - 1
     pixels = prod(size[rows:])
     if pixels < PART or block % PART or str(plain.dtype) != "float32":
         generic.schedule(sch, machine)
@@ -66,7 +69,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     outer, (pixel, *lane) = loops[:rows], loops[rows:]
     if to_plain:
         channel, *lane = sch.split(channel, [None, block])
-    width = machine.lanes if pixels >= machine.lanes else PART
+    width = _width(pixels, machine)
     tiles = -(-pixels // width)
     tasks = -(-tiles // TASK_TILES)
     task, tile, column = sch.split(pixel, [tasks, -(-tiles // tasks), width])
@@ -79,6 +82,14 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     vectorize_unroll(sch, sch.get_loops(load)[-2:])
     sch.annotate(sch.get_loops(change)[-2], TRANSPOSE, True)
     overlap_last(sch, tile, pixels - width)
+
+
+def _width(pixels: int, machine: Machine) -> int:
+    """Return the pixels of a tile: a whole vector where there are as many, or a part of one."""
+    width = machine.lanes
+    while width > max(pixels, PART):
+        width //= 2
+    return width
 
 
 def _framed(sch: s_tir.Schedule) -> list[tuple[Any, list[int]]]:
