@@ -69,6 +69,17 @@ def test_special_values_spread_over_their_rows(axis: int, target: str) -> None:
     np.testing.assert_allclose(got[3:], powers / powers.sum(1, keepdims=True), rtol=1e-6)
 
 
+def test_elements_far_below_the_maximum() -> None:
+    x = -np.linspace(0, 120, 2403, dtype=np.float32)[None]
+    model = graph_model([helper.make_node("Softmax", ["x"], ["y"])], {"x": x}, ["y"])
+    got = run_model(model, {"x": x})["y"]
+    powers = np.exp(x.astype(np.float64))
+    want = powers / powers.sum()
+    # What would be denormal may be 0.
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1.2e-38)
+    assert not got[0, x[0] < -105].any()
+
+
 # Digits that are lost, in units of the last place of single precision, and the exact function.
 FUNCTIONS = {
     "Exp": (1.0, math.exp, 87.0),

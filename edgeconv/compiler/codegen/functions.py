@@ -19,6 +19,8 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
+from edgeconv.compiler.compute.softmax import EXP_AT_MOST_ONE
+
 FLOAT = "float32"
 # (exp(r) - 1 - r) / r^2 where |r| <= log(2) / 2.
 _EXP = (0.49999994, 0.16666515, 0.041668456, 0.008369419, 0.0013813142)
@@ -127,7 +129,7 @@ def _reduced(x: Any, keep: Keep) -> tuple[Any, Any]:
 
 
 def _power_of_two(n: Any) -> Any:
-    """Return 2^n for -127 < n < 128."""
+    """Return 2^n for -127 < n < 128, 0 for -127."""
     shifted = tirx.shift_left(n + 127, tirx.const(23, n.ty.dtype))
     return tirx.reinterpret(str(n.ty.dtype).replace("int32", FLOAT), shifted)
 
@@ -140,10 +142,17 @@ def _exp(value: Any, keep: Keep) -> Any:
 
 
 def _small_exp(x: Any, keep: Keep) -> Any:
-    """Return exp(x) where |x| < 87."""
+    """Return exp(x) where -88 <= x < 88, 0 where that is below -87.7."""
     n, p = _reduced(x, keep)
     scale = keep(_power_of_two(n))
     return p * scale + scale
+
+
+def _exp_at_most_one(value: Any, keep: Keep) -> Any:
+    """Return exp(x) where x is 0 at most, or NaN; 0 where x < -87.7."""
+    x = keep(value)
+    # There n is -127.
+    return _small_exp(keep(_where(x < -88.0, -88.0, x)), keep)
 
 
 def _sigmoid(value: Any, keep: Keep) -> Any:
@@ -180,6 +189,7 @@ def _erf(value: Any, keep: Keep) -> Any:
 
 _FUNCTIONS: dict[str, Callable[[Any, Keep], Any]] = {
     "tirx.exp": _exp,
+    EXP_AT_MOST_ONE: _exp_at_most_one,
     "tirx.sigmoid": _sigmoid,
     "tirx.tanh": _tanh,
     "tirx.erf": _erf,

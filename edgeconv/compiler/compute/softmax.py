@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
+import tvm
 from tvm import te, tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
@@ -15,6 +16,14 @@ from edgeconv.compiler.compute.reduce import limits
 
 # Vectors of maxima that do not wait for each other.
 MAXIMA = 4
+# The exponential of a single that is 0 at most, or NaN, for which `codegen/functions.py` has code.
+EXP_AT_MOST_ONE = "edgeconv.exp_at_most_one"
+for _attribute, _value in (
+    ("TVectorizable", True),
+    ("TCallEffectKind", tirx.CallEffectKind.Pure.value),
+    ("TScriptPrinterName", EXP_AT_MOST_ONE),
+):
+    tvm.ir.register_op_attr(EXP_AT_MOST_ONE, _attribute, _value)
 
 
 def softmax(*tensors: te.Tensor, lanes: int, parallel: bool) -> te.Tensor:
@@ -41,7 +50,8 @@ def softmax(*tensors: te.Tensor, lanes: int, parallel: bool) -> te.Tensor:
 
     def statements(ins: Any, outs: Any) -> Any:
         source, *addends = (T.buffer_proxy(buffer) for buffer in ins)
-        return _Passes(source, tuple(addends), T.buffer_proxy(outs[0]), lanes).build(parallel)
+        target = T.buffer_proxy(outs[0])
+        return _normalise(source, tuple(addends), target, lanes, parallel=parallel)
 
     return te.extern(
         [shape],
@@ -83,108 +93,161 @@ def softmax_stages(*tensors: te.Tensor) -> te.Tensor:
 
 
 @dataclass(frozen=True)
-class _Passes:
-    """The loops of `softmax`."""
+class Elements:
+    """What is normalised together: the elements of one row, or of several rows side by side.
+
+    Attributes:
+        source: the buffer that holds them.
+        at: returns where in `source` an element is, and a lane of it.
+        count: elements of a row.
+        width: lanes that are computed together.
+        along: whether lanes are elements of one row; otherwise each is a row of its own.
+    """
 
     source: Any
-    addends: tuple[Any, ...]
-    target: Any
-    lanes: int
+    at: Callable[[Any, Any], tuple[Any, ...]]
+    count: int
+    width: int
+    along: bool
 
-    def build(self, parallel: bool) -> Any:
-        """Return the kernel's body."""
-        rows, elements, columns = (int(size) for size in self.source.shape)
-        # Lanes are elements of one row, or those of rows side by side.
-        along = columns == 1
-        width = _power(elements, self.lanes) if along else gcd(columns, self.lanes)
-        runs = 1 if along else columns // width
-        loop = T.parallel if parallel else T.serial
-        with IRBuilder() as builder:
-            with loop(0, rows * runs) as index:
-                row, first = index // runs, index % runs * width
+    def each(self, visit: Callable[[Any, Any], None], width: int | None = None) -> None:
+        """Visit (element, lane) of all elements, the last of a row in narrower vectors."""
+        width = width or self.width
+        begin = 0
+        while begin < self.count:
+            width = power(self.count - begin, width) if self.along else width
+            stride = width if self.along else 1
+            steps = (self.count - begin) // stride
+            with T.serial(0, steps) as step, T.vectorized(0, width) as lane:
+                visit(begin + step * stride, lane)
+            begin += steps * stride
 
-                def at(element: Any, lane: Any) -> tuple[Any, Any, Any]:
-                    return (row, element + lane, 0) if along else (row, element, first + lane)
+    def maximum(self) -> Any:
+        """Return a local buffer with the maximum of every row."""
 
-                if self.addends:
-                    self._add(row)
-                self._row(at, width, elements, along)
-            return builder.get()
+        def compare(element: Any, lane: Any) -> None:
+            peak[lane] = _larger(peak[lane], self.source[self.at(element, lane)])
 
-    def _add(self, row: Any) -> None:
-        """Write the data with its addends to the target."""
-        outer, inner = self.addends
-        length = int(inner.shape[1])
-        width = gcd(length, self.lanes)
-        runs = length // width
-        with T.serial(0, int(outer.shape[1])) as i, T.serial(0, runs) as run:
-            first = run * width
-            with T.vectorized(0, width) as lane:
-                place = row, i * length + first + lane, 0
-                pair = outer[row, i] + inner[row, first + lane]
-                self.target[place] = self.source[place] + pair
+        many = power(self.count, MAXIMA * self.width) if self.along else self.width
+        peak = self.local(many, limits(self.source.dtype)[0])
+        self.each(compare, many)
+        self.fold(peak, _larger)
+        return peak
 
-    def _row(self, at: Callable[..., Any], width: int, elements: int, along: bool) -> None:
-        """Normalise `width` rows side by side, or one row `along` its elements."""
-        dtype = self.source.dtype
-        source, target = self.target if self.addends else self.source, self.target
-        many = _power(elements, MAXIMA * width) if along else width
-        peak, total = (
-            T.buffer_proxy(T.alloc_buffer((size,), dtype, scope="local", layout=None))
-            for size in (many, width)
-        )
+    def exponentials(self, take: Callable[[Any, Any, Any], None]) -> Any:
+        """Give `take` every exponential, relative to the maximum, with its element and lane.
 
-        def each(visit: Callable[[Any, Any], None], width: int = width) -> None:
-            """Visit all elements, the last of a row in narrower vectors."""
-            begin = 0
-            while begin < elements:
-                width = _power(elements - begin, width) if along else width
-                stride = width if along else 1
-                steps = (elements - begin) // stride
-                with T.serial(0, steps) as step, T.vectorized(0, width) as lane:
-                    visit(at(begin + step * stride, lane), lane)
-                begin += steps * stride
+        Returns:
+            A local buffer with the inverse of the sum of every row.
+        """
+        dtype, peak = self.source.dtype, self.maximum()
+        result = allocate((self.width,), dtype, "local")
+        total = self.local(self.width, tirx.const(0, dtype))
 
-        def start(result: Any, value: Any) -> None:
-            with T.vectorized(0, int(result.shape[0])) as lane:
-                result[lane] = value
+        def add(element: Any, lane: Any) -> None:
+            value = self.source[self.at(element, lane)]
+            result[lane] = _exp_at_most_one(value - peak[self.row(lane)])
+            total[lane] = total[lane] + result[lane]
+            take(element, lane, result[lane])
 
-        def fold(result: Any, combine: Callable[[Any, Any], Any]) -> None:
-            half = int(result.shape[0]) // 2 if along else 0
-            while half:
-                with T.vectorized(0, half) as lane:
-                    result[lane] = combine(result[lane], result[half + lane])
-                half //= 2
-
-        def one(lane: Any) -> Any:
-            return 0 if along else lane
-
-        def larger(a: Any, b: Any) -> Any:
-            # One instruction on x86. NaN may get lost, but not in the exponentials.
-            return tirx.Select(a < b, b, a)
-
-        def compare(place: Any, lane: Any) -> None:
-            peak[lane] = larger(peak[lane], source[place])
-
-        def add(place: Any, lane: Any) -> None:
-            target[place] = tirx.exp(source[place] - peak[one(lane)])
-            total[lane] = total[lane] + target[place]
-
-        def scale(place: Any, lane: Any) -> None:
-            target[place] = target[place] * total[one(lane)]
-
-        start(peak, limits(dtype)[0])
-        each(compare, many)
-        fold(peak, larger)
-        start(total, tirx.const(0, dtype))
-        each(add)
-        fold(total, lambda a, b: a + b)
+        self.each(add)
+        self.fold(total, lambda a, b: a + b)
         # The sum is one at least, so that its inverse is an ordinary number.
-        with T.vectorized(0, 1 if along else width) as lane:
+        with T.vectorized(0, 1 if self.along else self.width) as lane:
             total[lane] = tirx.const(1, dtype) / total[lane]
-        each(scale)
+        return total
+
+    def row(self, lane: Any) -> Any:
+        """Return where a buffer with one value for every row has that of a lane."""
+        return 0 if self.along else lane
+
+    def local(self, size: int, value: Any) -> Any:
+        """Return a local buffer that is filled with `value`."""
+        buffer = allocate((size,), self.source.dtype, "local")
+        with T.vectorized(0, size) as lane:
+            buffer[lane] = value
+        return buffer
+
+    def fold(self, buffer: Any, combine: Callable[[Any, Any], Any]) -> None:
+        """Combine what the lanes of a row have, into the first."""
+        half = int(buffer.shape[0]) // 2 if self.along else 0
+        while half:
+            with T.vectorized(0, half) as lane:
+                buffer[lane] = combine(buffer[lane], buffer[half + lane])
+            half //= 2
 
 
-def _power(limit: int, most: int) -> int:
+def each_relative(
+    addends: tuple[Any, Any], row: Any, lanes: int, put: Callable[[Any, Any], None]
+) -> None:
+    """Give `put` every element of a row with its logit of relative position.
+
+    The last vector of a row of the image overlaps the one before: elements may come twice.
+    """
+    outer, inner = addends
+    length = int(inner.shape[1])
+    width = power(length, lanes)
+
+    def pair(i: Any, first: Any) -> None:
+        with T.vectorized(0, width) as lane:
+            put(i * length + first + lane, outer[row, i] + inner[row, first + lane])
+
+    with T.serial(0, int(outer.shape[1])) as i:
+        with T.serial(0, length // width) as run:
+            pair(i, run * width)
+        if length % width:
+            pair(i, length - width)
+
+
+def allocate(shape: tuple[int, ...], dtype: str, scope: str) -> Any:
+    """Return a buffer in registers ("local"), or in the thread's workspace ("global")."""
+    return T.buffer_proxy(T.alloc_buffer(shape, dtype, scope=scope, layout=None))
+
+
+def power(limit: int, most: int) -> int:
     """Return the largest power of two that is at most both."""
     return 1 << min(limit, most).bit_length() - 1
+
+
+def _exp_at_most_one(x: Any) -> Any:
+    if x.ty.dtype != "float32":
+        return tirx.exp(x)
+    return tirx.call_intrin("float32", EXP_AT_MOST_ONE, x)
+
+
+def _larger(a: Any, b: Any) -> Any:
+    # One instruction on x86. NaN may get lost, but not in the exponentials.
+    return tirx.Select(a < b, b, a)
+
+
+def _normalise(source: Any, addends: Any, target: Any, lanes: int, *, parallel: bool) -> Any:
+    """Return the loops of `softmax`."""
+    rows, count, columns = (int(size) for size in source.shape)
+    # Lanes are elements of one row, or those of rows side by side.
+    along = columns == 1
+    width = power(count, lanes) if along else gcd(columns, lanes)
+    runs = 1 if along else columns // width
+    loop = T.parallel if parallel else T.serial
+    with IRBuilder() as builder:
+        with loop(0, rows * runs) as index:
+            row, first = index // runs, index % runs * width
+
+            def at(element: Any, lane: Any) -> tuple[Any, Any, Any]:
+                return (row, element + lane, 0) if along else (row, element, first + lane)
+
+            def put(element: Any, pair: Any) -> None:
+                target[row, element, 0] = source[row, element, 0] + pair
+
+            def keep(element: Any, lane: Any, value: Any) -> None:
+                target[at(element, lane)] = value
+
+            def scale(element: Any, lane: Any) -> None:
+                place = at(element, lane)
+                target[place] = target[place] * inverse[elements.row(lane)]
+
+            if addends:
+                each_relative(addends, row, lanes, put)
+            elements = Elements(target if addends else source, at, count, width, along)
+            inverse = elements.exponentials(keep)
+            elements.each(scale)
+        return builder.get()

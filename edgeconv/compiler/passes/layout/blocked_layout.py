@@ -15,6 +15,7 @@ from tvm import relax
 
 from edgeconv.compiler.graph import Graph
 from edgeconv.compiler.passes.elementwise import ELEMENTWISE
+from edgeconv.compiler.passes.layout.attention import attention_or_matmul
 from edgeconv.compiler.passes.layout.convolutions import (
     convolution,
     transposed_convolution,
@@ -29,7 +30,6 @@ from edgeconv.compiler.passes.layout.following import (
 )
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.layout.functions import function
-from edgeconv.compiler.passes.layout.matmul import matmul
 from edgeconv.compiler.passes.layout.pooling import average_pooling, global_pooling, max_pooling
 from edgeconv.compiler.passes.layout.softmax import softmax
 from edgeconv.compiler.passes.rewriting import (
@@ -52,7 +52,7 @@ RULES: dict[str, Rule] = {
     **{f"relax.nn.avg_pool{rank}d": average_pooling for rank in (1, 2, 3)},
     "relax.call_tir": function,
     "relax.mean": global_pooling,
-    "relax.matmul": matmul,
+    "relax.matmul": attention_or_matmul,
     "relax.nn.softmax": softmax,
     "relax.concat": concat,
     "relax.strided_slice": channel_slice,

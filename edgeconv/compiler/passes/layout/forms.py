@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -12,7 +13,7 @@ from tvm import relax, te
 from edgeconv.compiler.compute.deformable import Sampling
 from edgeconv.compiler.compute.layout import block_channels, unblock_channels
 from edgeconv.compiler.graph import Graph, Value
-from edgeconv.compiler.passes.rewriting import bindings_of, shape_of
+from edgeconv.compiler.passes.rewriting import bindings_of, shape_of, uses_of
 from edgeconv.compiler.schedules.gpu.machine import AnyMachine
 from edgeconv.compiler.schedules.machine import Machine, channel_block
 
@@ -28,6 +29,7 @@ class Forms:
         in_half: ONNX nodes whose products may be summed in half precision.
         winograd: whether convolutions may take Winograd's algorithm.
         definitions: the old values, by their variables' names.
+        uses: how often each old variable is read, by name.
         plain: the forms in the layout of the ONNX model.
         blocked: the forms in NCHWc, (N, ceil(C/block), *spatial, block).
         samplings: how the columns of deformable convolutions are sampled, which have no form.
@@ -52,6 +54,7 @@ class Forms:
         self.in_half = in_half
         self.winograd = winograd
         self.definitions = {var.name: value for var, value in bindings_of(tables.main)}
+        self.uses = uses_of(tables.main)
         self.plain: dict[str, relax.Expr] = {}
         self.blocked: dict[str, relax.Expr] = {}
         self.samplings: dict[str, tuple[Sampling, tvm.ir.Call]] = {}
@@ -126,6 +129,24 @@ class Forms:
         expression = self.builder.emit(call, var.name)
         self._describe(expression.name, var.name, block)
         (self.blocked if block else self.plain)[var.name] = expression
+
+    def reshaped(self, expression: relax.Expr, shape: tuple[int, ...]) -> relax.Var:
+        """Return the plain form of an old expression in another shape."""
+        return self.builder.emit(relax.op.reshape(self.as_plain(expression), shape))
+
+    def merged(self, call: tvm.ir.Call, names: Sequence[str], family: str) -> relax.Var:
+        """Bind a call that computes what the old variables `names` hold, the last as its result.
+
+        For results in a shape of the kernel's own, from which the last variable follows.
+        """
+        tables = self.tables
+        kernel = self.builder.emit(call, f"{names[-1]}_rows")
+        tables.families[kernel.name] = family
+        layers = [tables.layers.get(name, ()) for name in names]
+        tables.layers[kernel.name] = tuple(dict.fromkeys(chain.from_iterable(layers)))
+        if names[-1] in tables.values:
+            tables.values[kernel.name] = tables.values[names[-1]]
+        return kernel
 
     def alias(self, var: relax.Var, value: relax.Var) -> None:
         """Let `var` have the forms of `value`."""

@@ -30,12 +30,12 @@ def matmul(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
         return True
     columns = shape_of(other)[-1]
     if isinstance(forms.machine, GpuMachine):
-        source, transposed = _source(forms, other)
+        source, transposed = source_of(forms, other)
         tensors = [data, forms.as_plain(source)]
         forms.emit(var, forms.call(matmul_plain, tensors, columns, transposed))
         return True
-    tile = _tile(shape_of(data)[-2], columns, forms.core)
-    packed = _packed_late(forms, var.name, other, tile.blocks * forms.core.lanes)
+    tile = product_tile(shape_of(data)[-2], columns, forms.core)
+    packed = packed_late(forms, var.name, other, tile.blocks * forms.core.lanes)
     forms.emit(var, forms.call(matmul_packed, [data, packed], columns, tile.columns))
     return True
 
@@ -46,12 +46,12 @@ def constant_product(forms: Forms, data: relax.Expr, weight: Array) -> tvm.ir.Ca
     if isinstance(forms.machine, GpuMachine):
         whole = constant(pad_columns(weight, forms.machine.lanes))
         return forms.call(matmul_plain, [data, whole], columns)
-    tile = _tile(shape_of(data)[-2], columns, forms.core)
+    tile = product_tile(shape_of(data)[-2], columns, forms.core)
     packed = constant(pack_matmul_weight(weight, tile.blocks * forms.core.lanes))
     return forms.call(matmul_packed, [data, packed], columns, tile.columns)
 
 
-def _tile(rows: int, columns: int, machine: Machine) -> RegisterTile:
+def product_tile(rows: int, columns: int, machine: Machine) -> RegisterTile:
     """Return how many rows (as `columns`) by vectors (as `blocks`) are computed together."""
     vectors = -(-columns // machine.lanes)
     return register_tile(
@@ -63,9 +63,9 @@ def _tile(rows: int, columns: int, machine: Machine) -> RegisterTile:
     )
 
 
-def _packed_late(forms: Forms, name: str, other: relax.Var, width: int) -> relax.Var:
+def packed_late(forms: Forms, name: str, other: relax.Var, width: int) -> relax.Var:
     """Pack a computed matrix; a transposition before costs nothing."""
-    source, transposed = _source(forms, other)
+    source, transposed = source_of(forms, other)
     call = forms.call(pack_columns, [forms.as_plain(source)], width, transposed)
     packed = forms.builder.emit(call, f"{name}_packed")
     forms.tables.families[packed.name] = "layout"
@@ -73,7 +73,7 @@ def _packed_late(forms: Forms, name: str, other: relax.Var, width: int) -> relax
     return packed
 
 
-def _source(forms: Forms, other: relax.Var) -> tuple[relax.Var, bool]:
+def source_of(forms: Forms, other: relax.Var) -> tuple[relax.Var, bool]:
     """Return what `other` is the transposition of, by its last two axes, or else itself."""
     definition = forms.definitions.get(other.name)
     if definition is None or op_name(definition) != "relax.permute_dims":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from math import prod
 
 import tvm
@@ -23,25 +22,17 @@ def softmax(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
     shape = shape_of(var)
     axis = int(call.attrs.axis) % len(shape)
     flat = prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
-    relative = _relative(forms, call.args[0]) if axis == len(shape) - 1 else None
+    relative = relative_logits(forms, call.args[0]) if axis == len(shape) - 1 else None
     data, addends, added = relative or (call.args[0], (), ())
-    operands = [forms.builder.emit(relax.op.reshape(forms.as_plain(data), flat))] + [
-        forms.builder.emit(relax.op.reshape(forms.as_plain(addend), (flat[0], length)))
-        for addend, length in addends
-    ]
+    operands = [forms.reshaped(data, flat)]
+    operands += [forms.reshaped(addend, (flat[0], length)) for addend, length in addends]
     if isinstance(forms.machine, GpuMachine):
         rows = forms.call(compute.softmax_stages, operands)
     else:
         parallel = prod(shape) * EXP_WORK >= MIN_PARALLEL_WORK and prod(shape) > shape[axis]
         options = {"lanes": forms.core.lanes, "parallel": parallel}
         rows = forms.call(compute.softmax, operands, **options)
-    kernel = forms.builder.emit(rows, f"{var.name}_rows")
-    tables = forms.tables
-    tables.families[kernel.name] = "softmax"
-    layers = [tables.layers.get(name, ()) for name in (*added, var.name)]
-    tables.layers[kernel.name] = tuple(dict.fromkeys(chain.from_iterable(layers)))
-    if var.name in tables.values:
-        tables.values[kernel.name] = tables.values[var.name]
+    kernel = forms.merged(rows, [*added, var.name], "softmax")
     forms.emit(var, relax.op.reshape(kernel, shape))
     return True
 
@@ -50,14 +41,14 @@ def softmax(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
 Relative = tuple[relax.Expr, tuple[tuple[relax.Expr, int], ...], tuple[str, ...]]
 
 
-def _relative(forms: Forms, logits: relax.Expr) -> Relative | None:
+def relative_logits(forms: Forms, logits: relax.Expr) -> Relative | None:
     """Read data + reshape(a + b), where (*rows, R, 1) and (*rows, 1, C) become (*rows, R * C)."""
-    total = _operands(forms, logits, "relax.add")
+    total = operands_of(forms, logits, "relax.add")
     if len(total) != 2:
         return None
     for data, view in (total, total[::-1]):
-        merged = _operands(forms, view, "relax.reshape")
-        addends = _operands(forms, merged[0], "relax.add") if merged else []
+        merged = operands_of(forms, view, "relax.reshape")
+        addends = operands_of(forms, merged[0], "relax.add") if merged else []
         if len(addends) != 2:
             continue
         shapes = [shape_of(addend) for addend in addends]
@@ -71,7 +62,7 @@ def _relative(forms: Forms, logits: relax.Expr) -> Relative | None:
     return None
 
 
-def _operands(forms: Forms, expression: relax.Expr, name: str) -> list[relax.Var]:
+def operands_of(forms: Forms, expression: relax.Expr, name: str) -> list[relax.Var]:
     """Return the tensors that an operator `name` computes `expression` of; none for others."""
     if not isinstance(expression, relax.Var):
         return []
