@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+import torch
 from onnx import helper
 from onnx_graphs import assert_close, compile_model, exported, graph_model, run_model
+from torch import nn
+
+import edgeconv
+from edgeconv.devices import open_session
 
 RANDOM = np.random.default_rng(3)
 X = RANDOM.standard_normal((2, 16, 12, 12), np.float32)
@@ -152,3 +158,28 @@ def test_pooled_features_are_spread_and_joined_in_blocks() -> None:
     check(model, {"x": X})
     # The input is laid out in blocks and the output is not.
     assert steps(model, {"x": X}).count("layout") <= 2
+
+
+@pytest.mark.parametrize("target", ["host", "rasp4"])
+@pytest.mark.parametrize("activation", [nn.SiLU(), nn.Hardswish(), nn.GELU()], ids=str)
+def test_activations_that_read_their_input_twice_join_the_convolution(
+    activation: nn.Module, target: str
+) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), activation, nn.Conv2d(8, 4, 1)).eval()
+    artifact = edgeconv.compile(network, torch.randn(1, 3, 9, 9), target=target)
+    assert open_session(artifact).self_test().passed
+    families = [step.family for step in artifact.plan.steps]
+    assert "elementwise" not in families
+    assert families.count("conv") == 2
+
+
+def test_a_result_that_leads_to_two_kernels_is_made() -> None:
+    """x * sigmoid(x) is one kernel, unless x or its sigmoid is read elsewhere."""
+    nodes = [
+        conv("x", "w", "a"),
+        helper.make_node("Sigmoid", ["a"], ["s"], name="sigmoid"),
+        helper.make_node("Mul", ["a", "s"], ["m"], name="mul"),
+        helper.make_node("GlobalAveragePool", ["s"], ["p"], name="pool"),
+        helper.make_node("Mul", ["m", "p"], ["y"], name="scale"),
+    ]
+    check(graph_model(nodes, {"x": X}, ["y"], {"w": normal(8, 16, 1, 1)}), {"x": X})

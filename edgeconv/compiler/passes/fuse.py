@@ -1,9 +1,10 @@
 """Fuses element-wise operators into the kernel that produces their input.
 
 A chain starts at any kernel and goes on while its result is read by one kernel alone, element-wise
-or broadcasting, with an output of the same shape. A chain that starts element-wise also takes in
-the element-wise kernels that it alone reads, so that a whole expression is one kernel. The chain
-runs where its last kernel stood, when every other operand exists.
+or broadcasting, with an output of the same shape, or by several such kernels that lead to one. A
+chain that starts element-wise also takes in the element-wise kernels that it alone reads, so that a
+whole expression is one kernel. The chain runs where its last kernel stood, when every other operand
+exists.
 
 An operand that only repeats elements (nearest upsampling) is never made: the chain reads what is
 repeated. On GPUs no operand is made whose elements are those of another tensor in another order
@@ -14,7 +15,7 @@ result of the network in its plain form.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import tvm
@@ -36,6 +37,8 @@ from edgeconv.compiler.schedules.gpu.views import PLAIN, VIEW
 
 # TVM's operator patterns: element-wise, broadcast.
 FUSIBLE_PATTERNS = (0, 1)
+# Kernels between a result and the one that all its readers lead to.
+MAX_LINKS = 8
 
 
 def fuse(graph: Graph, *, views: bool = False) -> Graph:
@@ -99,10 +102,8 @@ def _chains(graph: Graph) -> dict[str, tuple[str, ...]]:
     """Return the chains of more than one kernel, by the name of the last binding."""
     bindings = bindings_of(graph.main)
     values = {var.name: (var, value) for var, value in bindings}
-    reads = {var.name: _variables(value) for var, value in bindings}
-    # How many kernels read a value, however often each does.
-    uses = Counter(name for names in reads.values() for name in names)
-    readers = {name: var for var, names in reads.items() for name in names if uses[name] == 1}
+    uses = _uses(graph)
+    following = _following(graph.module, bindings)
     taken: set[str] = set()
     chains: dict[str, tuple[str, ...]] = {}
     # Backwards, so that a sum joins the later of its producers and the earlier one's operands
@@ -111,11 +112,9 @@ def _chains(graph: Graph) -> dict[str, tuple[str, ...]]:
         if op_name(value) != CALL_TIR or var.name in taken | graph.repeats or _is_tuple(var):
             continue
         chain = [var.name]
-        while (reader := readers.get(chain[-1])) and reader not in taken:
-            if not _joins(graph.module, values[reader], values[chain[-1]][0]):
-                break
-            chain.append(reader)
-        if len(chain) > 1 and not _extends_upward(graph.module, value, values, uses, taken):
+        while (links := following.get(chain[-1])) and taken.isdisjoint(links):
+            chain.extend(links)
+        if len(chain) > 1 and not _extends_upward(var.name, value, values, following, taken):
             chains[chain[-1]] = tuple(chain)
             taken.update(chain)
     chains = _with_operand_kernels(graph.module, chains, values, uses, taken)
@@ -190,26 +189,59 @@ def _with_operand_kernels(
     return whole
 
 
+def _following(
+    module: tvm.IRModule, bindings: Sequence[tuple[relax.Var, relax.Expr]]
+) -> dict[str, tuple[str, ...]]:
+    """Return the kernels that can be computed in the loop that produces a variable, by its name.
+
+    They are its only reader, or all its readers and those of their results up to the one kernel
+    that they lead to, as in x * sigmoid(x).
+    """
+    readers: dict[str, list[str]] = {}
+    for var, value in bindings:
+        for name in _variables(value):
+            readers.setdefault(name, []).append(var.name)
+    values = {var.name: (var, value) for var, value in bindings}
+    position = {var.name: index for index, (var, _) in enumerate(bindings)}
+
+    def joined(produced: relax.Var) -> tuple[str, ...]:
+        links: list[str] = []
+        waiting = set(readers.get(produced.name, ()))
+        while waiting and len(links) < MAX_LINKS:
+            link = min(waiting, key=position.__getitem__)
+            waiting.remove(link)
+            if not _joins(module, values[link], produced):
+                break
+            links.append(link)
+            if not waiting:
+                return tuple(links)
+            waiting.update(readers.get(link, ()))
+        return ()
+
+    return {var.name: links for var, _ in bindings if not _is_tuple(var) and (links := joined(var))}
+
+
 def _extends_upward(
-    module: tvm.IRModule,
+    name: str,
     value: tvm.ir.Call,
     values: dict[str, tuple[relax.Var, relax.Expr]],
-    uses: Mapping[str, int],
+    following: Mapping[str, tuple[str, ...]],
     taken: set[str],
 ) -> bool:
     """Whether an earlier kernel can start this chain, so that it must not start here."""
-    if _pattern(module, value) not in FUSIBLE_PATTERNS:
-        return False
     return any(
-        isinstance(a, relax.Var)
-        and uses[a.name] == 1
-        and a.name in values
-        and a.name not in taken
-        and op_name(values[a.name][1]) == CALL_TIR
-        and not _is_tuple(a)
-        and shape_of(a) == tuple(int(s) for s in value.ty_args[0].shape)
-        for a in value.args[1].fields
+        isinstance(operand, relax.Var)
+        and name in following.get(operand.name, ())
+        and operand.name not in taken
+        and op_name(values[operand.name][1]) == CALL_TIR
+        for operand in value.args[1].fields
+        if getattr(operand, "name", "") in values
     )
+
+
+def _uses(graph: Graph) -> Counter[str]:
+    """Return how many kernels read a variable, however often each does."""
+    return Counter(name for _, value in bindings_of(graph.main) for name in _variables(value))
 
 
 def _variables(value: relax.Expr) -> set[str]:
