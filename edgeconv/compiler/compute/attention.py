@@ -17,6 +17,7 @@ from tvm import te, tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
+from edgeconv.compiler.compute.loop_nest import loop_nest
 from edgeconv.compiler.compute.softmax import Elements, allocate, each_relative, power
 
 
@@ -61,29 +62,12 @@ def attention(*tensors: te.Tensor, columns: int, tiling: Tiling) -> te.Tensor:
         (B, M, N), of the dtype of the queries.
     """
     batch, rows, _ = (int(size) for size in tensors[0].shape)
-    dtype = tensors[0].dtype
-    shape = batch, rows, columns
-    # Without buffers of our own, te declares them with offsets, which bare pointers do not have.
-    sources = [
-        tirx.decl_buffer(tensor.shape, dtype, f"source{i}", layout=None)
-        for i, tensor in enumerate(tensors)
-    ]
-    target = tirx.decl_buffer(shape, dtype, "target", layout=None)
 
-    def statements(ins: Any, outs: Any) -> Any:
-        queries, keys, values, *addends = (T.buffer_proxy(buffer) for buffer in ins)
-        result = T.buffer_proxy(outs[0])
-        return _Attention(queries, keys, values, tuple(addends), result, tiling).build()
+    def build(queries: Any, keys: Any, values: Any, *others: Any) -> Any:
+        *addends, target = others
+        return _Attention(queries, keys, values, tuple(addends), target, tiling).build()
 
-    return te.extern(
-        [shape],
-        list(tensors),
-        statements,
-        dtype=[dtype],
-        in_buffers=sources,
-        out_buffers=[target],
-        name="attention",
-    )
+    return loop_nest("attention", tensors, (batch, rows, columns), build)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from tvm import te, tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
+from edgeconv.compiler.compute.loop_nest import loop_nest
 from edgeconv.compiler.compute.reduce import limits
 
 # Vectors of maxima that do not wait for each other.
@@ -40,28 +41,12 @@ def softmax(*tensors: te.Tensor, lanes: int, parallel: bool) -> te.Tensor:
     Returns:
         The shape and dtype of the data.
     """
-    shape, dtype = tensors[0].shape, tensors[0].dtype
-    # Without buffers of our own, te declares them with offsets, which bare pointers do not have.
-    sources = [
-        tirx.decl_buffer(tensor.shape, dtype, f"source{i}", layout=None)
-        for i, tensor in enumerate(tensors)
-    ]
-    target = tirx.decl_buffer(shape, dtype, "target", layout=None)
 
-    def statements(ins: Any, outs: Any) -> Any:
-        source, *addends = (T.buffer_proxy(buffer) for buffer in ins)
-        target = T.buffer_proxy(outs[0])
+    def build(source: Any, *others: Any) -> Any:
+        *addends, target = others
         return _normalise(source, tuple(addends), target, lanes, parallel=parallel)
 
-    return te.extern(
-        [shape],
-        list(tensors),
-        statements,
-        dtype=[dtype],
-        in_buffers=sources,
-        out_buffers=[target],
-        name="softmax",
-    )
+    return loop_nest("softmax", tensors, tensors[0].shape, build)
 
 
 def softmax_stages(*tensors: te.Tensor) -> te.Tensor:
