@@ -48,16 +48,24 @@ buffer:
 """
 
 
+ENDLESS = """
+    .globl _start
+_start:
+    b _start
+"""
+
+
 @pytest.fixture(scope="module")
 def build(tmp_path_factory):
     folder = tmp_path_factory.mktemp("arm")
     flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"]
     sources = sorted(map(str, PLUGIN.glob("*.c")))
     subprocess.run(["gcc", *flags, "-o", str(folder / "count.so"), *sources], check=True)
-    (folder / "program.s").write_text(PROGRAM)
-    zig("aarch64-linux-musl", "baseline").compile(
-        ["-nostdlib", "-static", "program.s", "-o", "program"], folder
-    )
+    for name, source in (("program", PROGRAM), ("endless", ENDLESS)):
+        (folder / f"{name}.s").write_text(source)
+        zig("aarch64-linux-musl", "baseline").compile(
+            ["-nostdlib", "-static", f"{name}.s", "-o", name], folder
+        )
     return folder
 
 
@@ -108,8 +116,8 @@ def test_failures_under_the_emulator_are_told(build, monkeypatch):
     monkeypatch.setattr(emulate, "BUILD", build)
     with pytest.raises(emulate.EmulationError, match="exit code"):
         emulate.emulate([str(build / "missing")], "pi4", "all", limit_s=300)
-    with pytest.raises(emulate.EmulationError, match="longer than 0 s"):
-        emulate.emulate([str(build / "program")], "pi4", "all", limit_s=0.01)
+    with pytest.raises(emulate.EmulationError, match="longer than 1 s"):
+        emulate.emulate([str(build / "endless")], "pi4", "all", limit_s=1)
 
 
 def test_estimated_times_follow_the_fit():
