@@ -84,7 +84,7 @@ def passes(
         return merge_small(graph, machine)
 
     def fused(graph: Graph) -> Graph:
-        return fuse(graph, views=isinstance(machine, GpuMachine))
+        return fuse(graph, machine)
 
     first = [fold_scale_shift, blocked, own_outputs, legalize, fused]
     stored = [half] if precision is not Precision.FP32 else []

@@ -74,12 +74,12 @@ def run_model(model: onnx.ModelProto, inputs: Arrays) -> Arrays:
     return run_library(compile_model(model, inputs), inputs)
 
 
-def run_library(artifact: Artifact, inputs: Arrays) -> Arrays:
+def run_library(artifact: Artifact, inputs: Arrays, threads: int = 1) -> Arrays:
     """Run an artifact's library in this process."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "graph.edge"
         artifact.save(path)
-        with Model(path) as loaded:
+        with Model(path, threads=threads) as loaded:
             return loaded.run(inputs)
 
 

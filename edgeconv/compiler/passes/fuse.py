@@ -32,8 +32,11 @@ from edgeconv.compiler.passes.rewriting import (
     shape_of,
     substitute,
 )
+from edgeconv.compiler.passes.separable import with_depthwise
 from edgeconv.compiler.passes.views import as_view, with_plain_results, with_views
+from edgeconv.compiler.schedules.gpu.machine import AnyMachine
 from edgeconv.compiler.schedules.gpu.views import PLAIN, VIEW
+from edgeconv.compiler.schedules.machine import Machine
 
 # TVM's operator patterns: element-wise, broadcast.
 FUSIBLE_PATTERNS = (0, 1)
@@ -41,16 +44,19 @@ FUSIBLE_PATTERNS = (0, 1)
 MAX_LINKS = 8
 
 
-def fuse(graph: Graph, *, views: bool = False) -> Graph:
+def fuse(graph: Graph, machine: AnyMachine) -> Graph:
     """Return the graph with chains merged into one TIR function each.
 
-    With `views`, kernels also take in the views that they read, and the plain form of a result.
+    On GPUs, kernels also take in the views that they read, and the plain form of a result; on CPUs,
+    depthwise convolutions the pointwise ones before them where that wins.
     """
     groups = _chains(graph)
     calls = {var.name: (var, value) for var, value in bindings_of(graph.main)}
     kinds: dict[str, str] = {}
     taken_in: set[str] = set()
-    if views:
+    if isinstance(machine, Machine):
+        groups = with_depthwise(graph, groups, _uses(graph), machine)
+    else:
         groups = with_plain_results(graph, groups)
         kinds = dict.fromkeys(groups.keys() & graph.views, PLAIN)
         groups, taken_in = with_views(graph, groups)

@@ -6,7 +6,7 @@ A rule recognises its function by the name of the anchor block, which the tensor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tvm
@@ -27,6 +27,7 @@ from edgeconv.compiler.schedules.cpu import (
     padding,
     pointwise,
     relayout,
+    separable,
     window,
     winograd,
 )
@@ -116,14 +117,25 @@ def _scheduled(
         one_group.schedule(sch, machine)
         return lay_in_frames(sch.mod)
     names = block_names(sch)
-    anchor = next((name for name in rules if name in names), None)
-    if anchor is None and not any(is_reduction(sch, sch.get_sblock(name)) for name in names):
+    anchors = _anchors(names, rules)
+    if not anchors and not any(is_reduction(sch, sch.get_sblock(name)) for name in names):
         otherwise(sch, machine)
         return lay_in_frames(sch.mod)
     module, views = take_views(sch.mod)
-    if anchor is not None and (rules is not GPU_RULES or anchor not in SHARED_SUMS):
-        module = start_from_bias(module, anchor)
+    for anchor in anchors:
+        if rules is not GPU_RULES or anchor not in SHARED_SUMS:
+            module = start_from_bias(module, anchor)
     sch = s_tir.Schedule(module)
-    rule = otherwise if anchor is None else rules[anchor]
-    rule(sch, machine)
+    if anchors == separable.ANCHORS:
+        separable.schedule(sch, machine)
+    else:
+        rule = rules[anchors[0]] if anchors else otherwise
+        rule(sch, machine)
     return lay_in_frames(views.put(sch.mod))
+
+
+def _anchors(names: Sequence[str], rules: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the blocks that say which rule schedules a function; none for those without."""
+    if rules is RULES and set(separable.ANCHORS) <= set(names):
+        return separable.ANCHORS
+    return tuple(name for name in rules if name in names)[:1]

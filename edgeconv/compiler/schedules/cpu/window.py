@@ -59,7 +59,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         band, rows = [band_row], [first_row, *rows[1:]]
     width = extent(sch, column)
     most = MAX_PAIRED_COLUMNS if paired else MAX_COLUMNS
-    columns = _even_part(width, most) if lane else _vectors(width, machine)
+    columns = even_part(width, most) if lane else _vectors(width, machine)
     outer_column, inner_column = sch.split(column, [None, columns])
     inner = [inner_column] if lane is None else [inner_column, lane]
     pair = []
@@ -95,7 +95,7 @@ def _vectors(width: int, machine: Machine) -> int:
     return MAX_COLUMNS if whole % machine.lanes and width > MAX_COLUMNS else whole
 
 
-def _even_part(width: int, most: int) -> int:
+def even_part(width: int, most: int) -> int:
     """Return how many columns a tile has, where as few tiles as possible share `width` evenly."""
     return -(-width // -(-width // most))
 

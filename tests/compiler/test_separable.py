@@ -1,0 +1,195 @@
+"""Pointwise and depthwise convolutions in one pass, over bands of rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper
+from onnx_graphs import Arrays, assert_close, exported, graph_model, run_library
+
+from edgeconv.artifact import Artifact
+from edgeconv.compiler.link import Emit
+from edgeconv.compiler.pipeline import compile_exported
+from edgeconv.target import load_target
+
+HOST = load_target("host")
+# Vectors that this machine has.
+WIDTHS = [bits for bits in (128, 256, 512) if bits <= HOST.cpu.vector_bits]
+RANDOM = np.random.default_rng(11)
+
+pytestmark = pytest.mark.skipif(
+    not HOST.llvm.triple.startswith("x86"), reason="ARM kernels are not joined"
+)
+
+
+class Case(NamedTuple):
+    batch: int = 1
+    ins: int = 12
+    channels: int = 96
+    height: int = 64
+    width: int = 12
+    kernel: int = 3
+    stride: int = 1
+    dilation: int = 1
+    padding: int = 1
+    before: str = "Clip"
+    after: str = "Clip"
+
+
+def operator(kind: str, value: str, result: str, prefix: str) -> list:
+    """Return nodes of an activation, or of a sum with an input of the same shape."""
+    if kind == "Clip":
+        return [helper.make_node("Clip", [value, "low", "high"], [result])]
+    if kind == "Silu":
+        gate = f"{prefix}_gate"
+        return [
+            helper.make_node("Sigmoid", [value], [gate]),
+            helper.make_node("Mul", [value, gate], [result]),
+        ]
+    if kind == "Add":
+        return [helper.make_node("Add", [value, f"{prefix}_residual"], [result])]
+    return [helper.make_node("Identity", [value], [result])]
+
+
+def build(cases: list[Case], *, shared: bool = False) -> tuple:
+    """Return a model of pairs side by side, and inputs; `shared` images are results as well."""
+    constants: Arrays = {"low": np.float32(0), "high": np.float32(6)}
+    nodes, inputs, outputs = [], {}, []
+    for i, case in enumerate(cases):
+        x = RANDOM.standard_normal((case.batch, case.ins, case.height, case.width), np.float32)
+        span = (case.kernel - 1) * case.dilation + 1
+        size = [(n + 2 * case.padding - span) // case.stride + 1 for n in (case.height, case.width)]
+        shapes = {
+            f"p{i}": (case.channels, case.ins, 1, 1),
+            f"d{i}": (case.channels, 1, case.kernel, case.kernel),
+            f"b{i}": (case.channels,),
+        }
+        constants |= {
+            name: RANDOM.standard_normal(shape, np.float32) for name, shape in shapes.items()
+        }
+        inputs[f"x{i}"] = x
+        if case.before == "Add":
+            inputs[f"before{i}_residual"] = RANDOM.standard_normal(
+                (case.batch, case.channels, case.height, case.width), np.float32
+            )
+        if case.after == "Add":
+            inputs[f"after{i}_residual"] = RANDOM.standard_normal(
+                (case.batch, case.channels, *size), np.float32
+            )
+        window = {
+            "strides": [case.stride] * 2,
+            "dilations": [case.dilation] * 2,
+            "pads": [case.padding] * 4,
+        }
+        nodes += [
+            helper.make_node("Conv", [f"x{i}", f"p{i}", f"b{i}"], [f"u{i}"], f"pointwise{i}"),
+            *operator(case.before, f"u{i}", f"v{i}", f"before{i}"),
+            helper.make_node(
+                "Conv",
+                [f"v{i}", f"d{i}"],
+                [f"w{i}"],
+                f"depthwise{i}",
+                group=case.channels,
+                **window,
+            ),
+            *operator(case.after, f"w{i}", f"y{i}", f"after{i}"),
+        ]
+        outputs += [f"v{i}", f"y{i}"] if shared else [f"y{i}"]
+    return graph_model(nodes, inputs, outputs, constants), inputs
+
+
+def compiled(model, inputs: Arrays, *, l2_kib: int, bits: int = HOST.cpu.vector_bits) -> Artifact:
+    """Compile for this machine, with a second-level cache and vectors of that size."""
+    target = replace(HOST, cpu=replace(HOST.cpu, l2_kib=l2_kib, vector_bits=bits))
+    return compile_exported(exported(model, inputs), target, emit=Emit.LIB)
+
+
+def joined(artifact: Artifact) -> set[int]:
+    """Return the numbers of the pairs that are one kernel."""
+    return {
+        int(layer.removeprefix("pointwise"))
+        for step in artifact.plan.steps
+        for layer in step.layers
+        if layer.replace("pointwise", "depthwise") in set(step.layers) - {layer}
+    }
+
+
+def check(artifact: Artifact, model, inputs: Arrays, threads: int = 2) -> None:
+    got = run_library(artifact, inputs, threads)
+    for name, want in exported(model, inputs).golden[0].outputs.items():
+        assert_close(got[name], want, 128, name)
+
+
+CASES = st.builds(
+    Case,
+    batch=st.integers(1, 2),
+    ins=st.integers(1, 20),
+    channels=st.integers(30, 130),
+    height=st.integers(30, 90),
+    width=st.sampled_from([8, 12, 14, 16, 21]),
+    kernel=st.sampled_from([2, 3, 5]),
+    stride=st.integers(1, 3),
+    dilation=st.integers(1, 2),
+    padding=st.integers(0, 3),
+    before=st.sampled_from(["", "Clip", "Silu", "Add"]),
+    after=st.sampled_from(["", "Clip", "Silu", "Add"]),
+)
+
+
+@settings(max_examples=6, deadline=None)
+@given(cases=st.lists(CASES, min_size=3, max_size=5), l2_kib=st.sampled_from([32, 64, 128]))
+def test_any_pair_is_right(cases: list[Case], l2_kib: int) -> None:
+    model, inputs = build(cases)
+    check(compiled(model, inputs, l2_kib=l2_kib), model, inputs)
+
+
+# A second-level cache of that size is less than an image of theirs, and has room for a band.
+L2_KIB = 256
+PAIRS = [
+    Case(),
+    Case(batch=2, channels=89, before="Silu", after="Add"),
+    Case(stride=2, before="", after="Silu"),
+    Case(kernel=5, padding=2, height=80),
+    Case(kernel=2, padding=0, height=65),
+    Case(dilation=2, padding=2, height=80, ins=3),
+]
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_pairs_are_one_kernel_where_the_image_exceeds_the_cache(bits: int) -> None:
+    model, inputs = build(PAIRS)
+    artifact = compiled(model, inputs, l2_kib=L2_KIB, bits=bits)
+    assert joined(artifact) == set(range(len(PAIRS)))
+    check(artifact, model, inputs, threads=3)
+
+
+def test_images_that_are_never_whole_need_no_memory() -> None:
+    model, inputs = build([Case(ins=64, stride=2)])
+    small, large = (compiled(model, inputs, l2_kib=size) for size in (L2_KIB, 4096))
+    image = 96 * 64 * 12 * 4
+    assert joined(small) == {0}
+    assert joined(large) == set()
+    assert large.plan.arena_bytes - small.plan.arena_bytes > image // 2
+
+
+@pytest.mark.parametrize(
+    ("case", "shared"),
+    [
+        (Case(height=32), False),  # an image that fits the cache
+        (Case(), True),  # one that others read too
+        (Case(width=129), False),  # rows that no tile divides
+        (Case(width=120, kernel=5, padding=2), False),  # bands of a row each
+        (Case(stride=3, padding=0, width=16), False),  # a column that no window reaches
+        (Case(kernel=7, padding=3), False),  # more taps than are unrolled
+    ],
+)
+def test_other_pairs_are_two_kernels(case: Case, shared: bool) -> None:
+    model, inputs = build([case], shared=shared)
+    artifact = compiled(model, inputs, l2_kib=L2_KIB)
+    assert joined(artifact) == set()
+    check(artifact, model, inputs)
