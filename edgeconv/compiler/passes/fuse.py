@@ -44,11 +44,12 @@ FUSIBLE_PATTERNS = (0, 1)
 MAX_LINKS = 8
 
 
-def fuse(graph: Graph, machine: AnyMachine) -> Graph:
+def fuse(graph: Graph, machine: AnyMachine | None = None) -> Graph:
     """Return the graph with chains merged into one TIR function each.
 
     On GPUs, kernels also take in the views that they read, and the plain form of a result; on CPUs,
-    depthwise convolutions the pointwise ones before them where that wins.
+    depthwise convolutions the pointwise ones before them where that wins. Without a machine, chains
+    are all that is merged.
     """
     groups = _chains(graph)
     calls = {var.name: (var, value) for var, value in bindings_of(graph.main)}
@@ -56,7 +57,7 @@ def fuse(graph: Graph, machine: AnyMachine) -> Graph:
     taken_in: set[str] = set()
     if isinstance(machine, Machine):
         groups = with_depthwise(graph, groups, _uses(graph), machine)
-    else:
+    elif machine is not None:
         groups = with_plain_results(graph, groups)
         kinds = dict.fromkeys(groups.keys() & graph.views, PLAIN)
         groups, taken_in = with_views(graph, groups)
