@@ -112,12 +112,49 @@ def conv_grouped(
         return te.sum(
             data(n, index // in_block, *spatial, index % in_block)
             * weight(block, *taps, channel, 0, lane),
-            axis=[*taps, channel],
+            axis=[channel, *taps],
         )
 
     conv = te.compute((batch, out_blocks, *size[:-1], columns, out_block), element, name="grouped")
     shape = (batch, out_blocks, *size, out_block)
     return te.compute(shape, conv, name="crop")
+
+
+def conv_turning(
+    data: te.Tensor, weight: te.Tensor, window: Window, *, size: Sequence[int], columns: int
+) -> te.Tensor:
+    """Convolve NCHWc `data` in groups of as many outputs as inputs, several in a block.
+
+    Every lane takes the channels of its group in turn: first the one after its own, last its own.
+    So no two lanes read the same channel in a step, and each reads it as many lanes further on.
+
+    Args:
+        data: (N, ceil(C/b), *padded spatial, b).
+        weight: (ceil(C/b), C/groups, *kernel, b): for each step, by the lane that is read.
+        window: the geometry; its padding has been applied already.
+        size: output spatial shape.
+        columns: as for `conv_blocked`.
+
+    Returns:
+        (N, ceil(C/b), *output spatial, b), in the dtype of `data`.
+    """
+    batch, in_block = int(data.shape[0]), int(data.shape[-1])
+    blocks, channels, *_, lanes = (int(s) for s in weight.shape)
+    taps = kernel_axes(window)
+    step = te.reduce_axis((0, channels), name="step")
+
+    def element(n: tirx.Var, block: tirx.Var, *rest: tirx.Var) -> tirx.PrimExpr:
+        *axes, lane = rest
+        read = lane // channels * channels + (lane + step + 1) % channels
+        index = block * lanes + read
+        return te.sum(
+            data(n, index // in_block, *tap_positions(window, axes, taps), index % in_block)
+            * weight(block, step, *taps, read),
+            axis=[step, *taps],
+        )
+
+    conv = te.compute((batch, blocks, *size[:-1], columns, lanes), element, name="turning")
+    return te.compute((batch, blocks, *size, lanes), conv, name="crop")
 
 
 def conv_grouped_lanes(

@@ -45,6 +45,19 @@ def pack_conv_weight(weight: Array, block: int, tile: int, *, in_block: int = 0)
     return np.ascontiguousarray(blocks.transpose(order))
 
 
+def pack_turning_weight(weight: Array, block: int) -> Array:
+    """(C, C/groups, *kernel) to (ceil(C/block), C/groups, *kernel, block), by lanes of the input.
+
+    At step s an input meets the output that is s + 1 before it in the cycle of its group.
+    """
+    channels, per_group, *kernel = weight.shape
+    grouped = weight.reshape(channels // per_group, per_group, per_group, *kernel)
+    inputs = np.arange(per_group)
+    steps = [grouped[:, (inputs - step - 1) % per_group, inputs] for step in range(per_group)]
+    by_input = np.stack(steps).reshape(per_group, channels, *kernel)
+    return np.ascontiguousarray(np.moveaxis(pack_channels(by_input, block), 1, 0))
+
+
 def pack_depthwise_weight(weight: Array, block: int) -> Array:
     """(C, 1, *kernel) to (ceil(C/block), *kernel, block)."""
     channels, _, *kernel = weight.shape

@@ -34,6 +34,8 @@ RAGGED_COST = 1.05
 FEW_PIXELS = 128
 MIN_BLOCK = 4
 MAX_TILE_BLOCKS = 8
+# One of the two units that multiply vectors of so many floats also shuffles them.
+AVX512_LANES = 16
 # With fewer parts, whole ones would leave threads idle.
 MIN_PARTS = 2
 MIN_PARTS_SHARED_L2 = 8
@@ -82,6 +84,14 @@ class Machine:
     def is_aarch64(self) -> bool:
         """Whether this is a 64-bit ARM core; 32-bit ones have half the registers."""
         return self.lane_fma and self.registers == 32
+
+    @property
+    def shuffles_delay(self) -> bool:
+        """Whether shuffles take turns with multiply-adds, as with AVX-512.
+
+        With AVX2 they have a unit of their own: convolutions without most of them are no faster.
+        """
+        return not self.lane_fma and self.lanes == AVX512_LANES
 
     @property
     def far_l3(self) -> bool:
@@ -262,6 +272,21 @@ def grouped_columns(width: int, taps: int, machine: Machine) -> int:
     """
     most = min(MAX_COLUMNS, max(machine.registers - 2 * taps - 1, FMA_LATENCY_SLOTS))
     return -(-width // -(-width // most))
+
+
+def turning_columns(width: int, taps: int, machine: Machine) -> int:
+    """Return how many columns of one block to compute together, whose sums turn in their groups.
+
+    Registers also hold the weights of `taps` neighbouring taps, an input and the order of lanes.
+    """
+    most = min(MAX_COLUMNS, max(machine.registers - taps - 2, FMA_LATENCY_SLOTS))
+
+    def cost(columns: int) -> float:
+        loads = columns + 2 * taps - 1
+        step = max(columns * taps, FMA_LATENCY_SLOTS) + loads * LOAD_COST
+        return -(-width // columns) * step
+
+    return min(range(1, min(width, most) + 1), key=lambda columns: (cost(columns), -columns))
 
 
 def plain_tile(

@@ -55,6 +55,7 @@ GpuRule = Callable[[s_tir.Schedule, GpuMachine], None]
 RULES: dict[str, Rule] = {
     conv.ANCHOR: conv.schedule,
     grouped.ANCHOR: grouped.schedule,
+    grouped.TURNING: grouped.schedule_turning,
     pointwise.ANCHOR: pointwise.schedule,
     conv_plain.ANCHOR: conv_plain.schedule,
     deformable.ANCHOR: deformable.schedule,

@@ -6,14 +6,19 @@ from functools import partial
 
 import tvm
 
-from edgeconv.compiler.compute.conv import conv_grouped
+from edgeconv.compiler.compute.conv import conv_grouped, conv_turning
 from edgeconv.compiler.passes.conv_call import Convolution
 from edgeconv.compiler.passes.layout.convolutions.operands import padded_input
 from edgeconv.compiler.passes.layout.convolutions.weights import packed_weight
 from edgeconv.compiler.passes.layout.forms import Forms
-from edgeconv.compiler.passes.packing import pack_conv_weight
+from edgeconv.compiler.passes.packing import pack_conv_weight, pack_turning_weight
 from edgeconv.compiler.passes.rewriting import shape_of
-from edgeconv.compiler.schedules.machine import channel_block, grouped_columns, round_up
+from edgeconv.compiler.schedules.machine import (
+    channel_block,
+    grouped_columns,
+    round_up,
+    turning_columns,
+)
 
 
 def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
@@ -25,17 +30,13 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
     data = forms.as_blocked(conv.data)
     if shape_of(data)[-1] % (block // outs * ins):
         return None
-    columns = round_up(
-        conv.size[-1], grouped_columns(conv.size[-1], conv.window.kernel[-1], forms.core)
-    )
+    turns = ins == outs and conv.window.taps > 1 and forms.core.shuffles_delay
+    choose = turning_columns if turns else grouped_columns
+    columns = round_up(conv.size[-1], choose(conv.size[-1], conv.window.kernel[-1], forms.core))
     data = padded_input(forms, name, data, conv.window, columns)
+    sizes = {"size": conv.size, "columns": columns}
+    if turns:
+        weight = packed_weight(forms, name, conv, partial(pack_turning_weight, block=block))
+        return forms.call(conv_turning, [data, weight], conv.window, **sizes), block
     weight = packed_weight(forms, name, conv, partial(pack_conv_weight, block=block, tile=1))
-    call = forms.call(
-        conv_grouped,
-        [data, weight],
-        conv.window,
-        outs=outs,
-        size=conv.size,
-        columns=columns,
-    )
-    return call, block
+    return forms.call(conv_grouped, [data, weight], conv.window, outs=outs, **sizes), block
