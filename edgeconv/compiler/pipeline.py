@@ -25,6 +25,7 @@ from edgeconv.compiler.link import Emit, link
 from edgeconv.compiler.passes import (
     blocked_layout,
     fold_scale_shift,
+    free_operands,
     fuse,
     half_storage,
     half_sums,
@@ -89,7 +90,7 @@ def passes(
     first = [fold_scale_shift, blocked, own_outputs, legalize, fused]
     stored = [half] if precision is not Precision.FP32 else []
     if not isinstance(machine, GpuMachine):
-        return [*first, shared]
+        return [*first, shared, free_operands]
     return [*first, split_kernels, *stored, merged, summed, shared]
 
 

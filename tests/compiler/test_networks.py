@@ -85,8 +85,12 @@ def test_every_operand_is_what_was_last_written_there(model: str, target: str) -
             )
         return span(one)[0] < span(other)[1] and span(other)[0] < span(one)[1]
 
+    def place(buffer: Buffer) -> tuple[object, ...]:
+        return (*span(buffer), buffer.memory_shape, buffer.box)
+
     written: list[Buffer] = []
-    for step in plan.steps:
+    for number, step in enumerate(plan.steps):
+        later = {index for other in plan.steps[number + 1 :] for index in other.inputs}
         operands, results = in_arena(step.inputs), in_arena(step.outputs)
         for operand in operands:
             last = next(buffer for buffer in reversed(written) if meet(buffer, operand))
@@ -95,9 +99,12 @@ def test_every_operand_is_what_was_last_written_there(model: str, target: str) -
             assert high[0] <= low[0] < low[1] <= high[1], f"{step.name}: overwritten operand"
         for result in results:
             assert span(result)[1] <= plan.arena_bytes
-            assert not any(meet(result, operand) for operand in operands), (
-                f"{step.name}: writes over its operand"
-            )
+            met = {i for i in step.inputs if plan.buffers[i] in operands}
+            met = {i for i in met if meet(result, plan.buffers[i])}
+            # On CPUs one operand, which has the same place, and is read here for the last time.
+            assert len(met) <= (target == "rasp4"), f"{step.name}: writes over its operands"
+            assert met.isdisjoint(later), f"{step.name}: writes over what is read later"
+            assert all(place(plan.buffers[i]) == place(result) for i in met), step.name
             written.append(result)
     assert written
     assert plan.arena_lower_bound <= plan.arena_bytes <= 1.1 * plan.arena_lower_bound

@@ -18,6 +18,7 @@ class Kernel:
         source: OpenCL C 1.2 that defines the one kernel `symbol`; empty on the CPU.
         ndrange: the work-items of a launch; None on the CPU.
         images: positions of the operands that are images, see `edgeconv.plan.Step.images`.
+        overwritten: position of the operand in whose place the result is written; None for none.
         half_run: terms that are summed in half precision before a sum in single; 0 for none.
         reason: why a GPU target's kernel is for the CPU; empty elsewhere.
         function: that kernel's unscheduled function as TVM's JSON, from which it can be compiled
@@ -32,6 +33,7 @@ class Kernel:
     source: str = ""
     ndrange: NDRange | None = None
     images: tuple[int, ...] = ()
+    overwritten: int | None = None
     half_run: int = 0
     reason: str = ""
     function: str = ""

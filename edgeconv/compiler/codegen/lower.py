@@ -26,6 +26,7 @@ from edgeconv.compiler.codegen.shuffles import shuffle_loads
 from edgeconv.compiler.codegen.tails import decide_in_tails
 from edgeconv.compiler.codegen.transpose import transpose_tiles
 from edgeconv.compiler.schedules.machine import MAX_ACCUMULATOR_BYTES, round_up
+from edgeconv.compiler.schedules.overwriting import OVERWRITTEN
 from edgeconv.target import Llvm
 
 WORKSPACE_ALIGNMENT = 64
@@ -190,6 +191,7 @@ def compile_kernel(scheduled: tvm.IRModule, symbol: str, llvm: Llvm, *, listing:
         symbol=symbol,
         object_file=_object_bytes(library),
         scratch_bytes=allocations.workspace_bytes,
+        overwritten=scheduled["main"].attrs.get(OVERWRITTEN),
         tir=scheduled.script() if listing else "",
         assembly=str(library.inspect_source("asm")) if listing else "",
     )

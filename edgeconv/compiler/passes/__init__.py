@@ -1,6 +1,7 @@
 """Relax to Relax, one file per pass."""
 
 from edgeconv.compiler.passes.fold_scale_shift import fold_scale_shift
+from edgeconv.compiler.passes.free_operands import free_operands
 from edgeconv.compiler.passes.fuse import fuse
 from edgeconv.compiler.passes.half_storage import half_storage
 from edgeconv.compiler.passes.half_sums import half_sums
@@ -17,6 +18,7 @@ __all__ = [
     "CALL_TIR",
     "blocked_layout",
     "fold_scale_shift",
+    "free_operands",
     "fuse",
     "half_storage",
     "half_sums",

@@ -166,22 +166,28 @@ class _Planner:
         for index, ty in enumerate([var.ty] if single else var.ty.fields):
             name = var.name if single else _item(var.name, index)
             self._expressions[name] = relax.Var(name, ty)
-            self._storages[name] = self._result(name, step)
+            self._storages[name] = self._result(name, step, self._overwritten(line))
             line.outputs.append(name)
             self._completed[name] = step
         self._lines.append(line)
 
-    def _result(self, name: str, step: int) -> _Storage:
+    def _overwritten(self, line: _Line) -> _Storage | None:
+        """Return the memory of the operand that a kernel writes its result over."""
+        position = self._kernels[line.function].overwritten
+        return None if position is None else self._storages[line.inputs[position]]
+
+    def _result(self, name: str, step: int, overwritten: _Storage | None = None) -> _Storage:
         """Return the memory of what exists from `step` on; parts of it may be there already."""
         tensor, frame = self._expressions[name], self._graph.frames.get(name)
         if frame is None:
-            return _Storage(Space.ARENA, _bytes(tensor), first=step, last=step)
+            return overwritten or _Storage(Space.ARENA, _bytes(tensor), first=step, last=step)
         start = pointer_offset(frame, tensor, self._alignment)
         if start is not None:
             self._starts[name] = start
         if frame.memory not in self._memories:
             size = prod(frame.shape) * np.dtype(str(tensor.ty.dtype)).itemsize
-            self._memories[frame.memory] = _Storage(Space.ARENA, size, first=step, last=step)
+            made = _Storage(Space.ARENA, size, first=step, last=step)
+            self._memories[frame.memory] = overwritten or made
         storage = self._memories[frame.memory]
         storage.last = max(storage.last, step)
         return storage

@@ -32,14 +32,14 @@ def lay_in_frames(module: tvm.IRModule) -> tvm.IRModule:
         shape, begin = box
         larger = tirx.decl_buffer(shape, parameter.dtype, f"{parameter.name}_frame", layout=None)
         parameters.append(larger)
-        body = _moved(body, parameter, larger, begin)
+        body = moved(body, parameter, larger, begin)
     attributes = function.without_attr(FRAMES).attrs
     framed = tirx.PrimFunc(parameters, body, function.ret_type, attributes)
     return tvm.IRModule({"main": framed})
 
 
-def _moved(body: Any, box: tirx.Buffer, larger: tirx.Buffer, begin: list[int]) -> Any:
-    """Return `body` with every access of `box` as one of `larger`."""
+def moved(body: Any, box: tirx.Buffer, larger: tirx.Buffer, begin: list[int]) -> Any:
+    """Return `body` with every access of `box` as one of `larger`, where it begins at `begin`."""
 
     def shifted(indices: Any) -> list[Any]:
         return [index + first for index, first in zip(indices, begin, strict=True)]
