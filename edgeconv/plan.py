@@ -99,6 +99,7 @@ class Step:
             for the inputs in `images` an `image1d_buffer_t` and an `int`, its first texel there.
         inputs: buffer indices, in the kernel's order.
         outputs: buffer indices, in the kernel's order, after the inputs.
+            On CPUs one may lie where an input lies that no later step reads.
         in_place: indices of buffers that lie where it writes the last part of them, joined tensors
             and slices; they are no step's outputs.
         macs: multiply-accumulates of one call.

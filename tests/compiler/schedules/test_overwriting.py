@@ -59,7 +59,12 @@ def test_a_sum_in_tiles_is_written_over_either_operand(
 
 @pytest.mark.parametrize(
     "read",
-    [lambda i, j: (i, 15 - j), lambda i, j: (i, 0), lambda i, j: (3 - i, j), lambda i, j: (j // 4, j)],
+    [
+        lambda i, j: (i, 15 - j),
+        lambda i, j: (i, 0),
+        lambda i, j: (3 - i, j),
+        lambda i, j: (j // 4, j),
+    ],
     ids=["mirrored", "one column", "another row", "by column"],
 )
 def test_what_is_read_elsewhere_is_not_written_over(read: Callable[..., Any]) -> None:
