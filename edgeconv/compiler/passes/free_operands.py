@@ -23,6 +23,9 @@ from edgeconv.compiler.passes.rewriting import (
 )
 from edgeconv.compiler.schedules.overwriting import FREE
 
+# The memory of inputs and constants, which is never free.
+FOREIGN = ""
+
 
 def free_operands(graph: Graph) -> Graph:
     """Return the graph whose kernels know the operands that they might write their result over.
@@ -57,7 +60,7 @@ def _free(graph: Graph) -> dict[str, list[int]]:
     places, end = _places(graph), len(bindings)
     # Which binding touches a memory for the first and for the last time.
     first: dict[str, int] = {}
-    last = {parameter.name: end for parameter in graph.main.params}
+    last = {FOREIGN: end}
     for time, (var, value) in enumerate(bindings):
         for name in (var.name, *_variables(value)):
             first.setdefault(places[name].memory, time)
@@ -87,15 +90,15 @@ def _free(graph: Graph) -> dict[str, list[int]]:
 
 def _places(graph: Graph) -> dict[str, Frame]:
     """Return in which memory every variable lies, and where in it, by name."""
-    places = {p.name: Frame(p.name, shape_of(p), ()) for p in graph.main.params}
+    places = {p.name: Frame(FOREIGN, shape_of(p), ()) for p in graph.main.params}
     for var, value in _kernels_and_names(graph):
         shape = shape_of(var) if isinstance(var.ty, relax.TensorType) else ()
         if op_name(value) == CALL_TIR:
             places[var.name] = graph.frames.get(var.name, Frame(var.name, shape, ()))
             continue
         # Another name for the same bytes.
-        source = places[_variables(value)[0]]
-        places[var.name] = source if source.begin else replace(source, shape=shape)
+        named = [places[name] for name in _variables(value)] or [Frame(FOREIGN, shape, ())]
+        places[var.name] = named[0] if named[0].begin else replace(named[0], shape=shape)
     return places
 
 

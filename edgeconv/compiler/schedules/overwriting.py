@@ -42,12 +42,15 @@ def write_over_operand(module: tvm.IRModule) -> tvm.IRModule:
 
 def _is_read_where_written(body: Any, operand: Any, result: Any) -> bool:
     """Whether each element of `operand` is read only by the one store of that of `result`."""
-    stores = _found(body, tirx.BufferStore, lambda store: store.buffer.same_as(result))
-    paths = list(_paths(body, ()))
-    around = next((outer for inner, outer in paths if inner.same_as(stores[0])), None)
-    if len(stores) != 1 or around is None or _loads(body, result):
+
+    def is_store(node: Any) -> bool:
+        return isinstance(node, tirx.BufferStore) and bool(node.buffer.same_as(result))
+
+    stores = [path for path in _paths(body, ()) if is_store(path[0])]
+    everywhere = _found(body, tirx.BufferStore, is_store)
+    if not len(stores) == len(everywhere) == 1 or _loads(body, result):
         return False
-    (store,) = stores
+    ((store, around),) = stores
     reads = _loads(store.value, operand)
     if len(reads) < len(_loads(body, operand)):
         return False
