@@ -285,6 +285,18 @@ def layer(channels: int, out_channels: int, side: int, machine: Machine) -> Laye
     )
 
 
+@pytest.mark.parametrize(("channels", "side", "m"), [(16, 14, 0), (16, 56, 4), (32, 14, 2)])
+def test_groups_of_one_vector_take_large_tiles_or_none(channels: int, side: int, m: int) -> None:
+    """Measured with AVX-512: direct sums of 16 channels take 0.8 times as long as tiles of 2x2."""
+    machine = Machine(16, 32, False, 48 << 10, l2_bytes=2 << 20, l3_bytes=32 << 20, cores=2)
+    grouped = Layer(1, side, side, 1, 512 // channels, channels, 32, 16, 32, 16)
+    budget = direct_cost(grouped, machine)
+    small = choose(grouped, [2], machine, budget)
+    assert (small is not None) == (m == 2)
+    large = choose(grouped, [2, 4], machine, budget)
+    assert (large is not None) == (m > 0)
+
+
 @pytest.mark.parametrize("target", ["rasp4", "rasp2"])
 def test_the_model_takes_large_tiles_for_large_images(target: str) -> None:
     machine = Machine.of(load_target(target))

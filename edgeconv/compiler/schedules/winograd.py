@@ -12,9 +12,11 @@ from edgeconv.compiler.compute.skipping import Skip
 from edgeconv.compiler.compute.toom_cook import TAPS
 from edgeconv.compiler.compute.winograd import Tiling
 from edgeconv.compiler.schedules.machine import (
+    AVX512_LANES,
     FLOAT_BYTES,
     L2_BYTES_PER_SLOT,
     L3_BYTES_PER_SLOT,
+    LOAD_COST,
     MEMORY_BYTES_PER_SLOT,
     Machine,
     RegisterTile,
@@ -191,6 +193,7 @@ def _chunk_bytes(layer: Layer, tiling: Tiling, tile: RegisterTile) -> tuple[int,
 def direct_cost(layer: Layer, machine: Machine, skips: Sequence[Skip] = ()) -> float:
     """Return the issue slots of a direct convolution, which may skip taps along axes `skips`."""
     steps = TAPS * TAPS * layer.depth
+    loads = 0.0
     tile = skipping_tile(
         skips,
         layer.counts,
@@ -208,6 +211,10 @@ def direct_cost(layer: Layer, machine: Machine, skips: Sequence[Skip] = ()) -> f
             in_block=layer.in_block,
             depth=steps,
         )
+        if layer.counts == [1] and layer.out_block == AVX512_LANES:
+            # No second vector of outputs shares the inputs: multiply-adds take them from memory.
+            computed = -(-layer.width // tile.columns) * tile.columns
+            loads = computed / layer.width * LOAD_COST
     pixels = layer.planes * layer.height * layer.width
     stream = TAPS * TAPS * layer.weights / MEMORY_BYTES_PER_SLOT
-    return pixels * steps * layer.out_blocks * tile.cost + stream
+    return pixels * steps * layer.out_blocks * (tile.cost - loads) + stream
