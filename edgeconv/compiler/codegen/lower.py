@@ -25,6 +25,7 @@ from edgeconv.compiler.codegen.prefetch import prefetch_streams
 from edgeconv.compiler.codegen.shuffles import shuffle_loads
 from edgeconv.compiler.codegen.tails import decide_in_tails
 from edgeconv.compiler.codegen.transpose import transpose_tiles
+from edgeconv.compiler.schedules.common import with_body
 from edgeconv.compiler.schedules.machine import MAX_ACCUMULATOR_BYTES, round_up
 from edgeconv.compiler.schedules.overwriting import OVERWRITTEN
 from edgeconv.target import Llvm
@@ -129,15 +130,7 @@ class _Allocations:
         if isinstance(statement, tirx.SeqStmt):
             return tirx.SeqStmt([self.place(inner) for inner in statement.seq])
         if isinstance(statement, tirx.For):
-            return tirx.For(
-                statement.loop_var,
-                statement.min,
-                statement.extent,
-                statement.kind,
-                self.place(statement.body),
-                statement.thread_binding,
-                statement.annotations,
-            )
+            return with_body(statement, self.place(statement.body))
         if isinstance(statement, tirx.AttrStmt):
             body = self.place(statement.body)
             return tirx.AttrStmt(statement.node, statement.attr_key, statement.value, body)

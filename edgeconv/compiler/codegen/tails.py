@@ -14,6 +14,8 @@ import tvm_ffi
 from tvm import tirx
 from tvm.sym import Analyzer
 
+from edgeconv.compiler.schedules.common import with_body
+
 # Extents that follow from data are bounded by their type alone.
 _MOST = 2**31 - 1
 
@@ -38,15 +40,7 @@ def decide_in_tails(function: tirx.PrimFunc) -> tirx.PrimFunc:
             body = tvm_ffi.structural_map(
                 loop.body, [(tirx.Min, analyzer.simplify), (tirx.LT, analyzer.simplify)]
             )
-        return tirx.For(
-            loop.loop_var,
-            loop.min,
-            loop.extent,
-            loop.kind,
-            body,
-            loop.thread_binding,
-            loop.annotations,
-        )
+        return with_body(loop, body)
 
     tvm_ffi.structural_map(function, [(tirx.For, bind)])
     return tvm_ffi.structural_map(function, [(tirx.For, decide)])

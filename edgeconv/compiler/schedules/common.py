@@ -159,6 +159,19 @@ def uses(expression: object, var: tirx.Var) -> bool:
     return found
 
 
+def with_body(loop: Any, body: Any) -> tirx.For:
+    """Return a loop with another body."""
+    return tirx.For(
+        loop.loop_var,
+        loop.min,
+        loop.extent,
+        loop.kind,
+        body,
+        loop.thread_binding,
+        loop.annotations,
+    )
+
+
 def replaced(expression: Any, var: tirx.Var, value: Any) -> Any:
     """Return an expression with `value` in place of `var`."""
     return tvm_ffi.structural_map(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tvm import s_tir, tirx
 
 from edgeconv.compiler.compute.skipping import Skip
-from edgeconv.compiler.schedules.common import replaced
+from edgeconv.compiler.schedules.common import replaced, with_body
 
 
 def skip_taps(sch: s_tir.Schedule, block: object, tap: object, skips: Sequence[Skip]) -> None:
@@ -33,13 +33,4 @@ def skip_taps(sch: s_tir.Schedule, block: object, tap: object, skips: Sequence[S
         first, last = skip.span(output, step)
         conditions += [last >= 0, first < skip.extent]
     body = tirx.IfThenElse(tirx.all(*conditions), around.body, None)
-    skipping = tirx.For(
-        around.loop_var,
-        around.min,
-        around.extent,
-        around.kind,
-        body,
-        around.thread_binding,
-        around.annotations,
-    )
-    sch.state.replace(sch.get_sref(tap), skipping)
+    sch.state.replace(sch.get_sref(tap), with_body(around, body))

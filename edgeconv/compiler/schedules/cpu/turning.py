@@ -9,7 +9,7 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, sym, tirx
 
-from edgeconv.compiler.schedules.common import replaced
+from edgeconv.compiler.schedules.common import replaced, with_body
 
 
 def turn_sums(
@@ -63,16 +63,7 @@ def turn_sums(
     if period > 1:
         turn = tirx.IfThenElse(loop.loop_var % period == 0, turn, None)
     body = tirx.SeqStmt([turn, tvm_ffi.structural_map(loop.body, (s_tir.SBlock, updated))])
-    turning = tirx.For(
-        loop.loop_var,
-        loop.min,
-        loop.extent,
-        loop.kind,
-        body,
-        loop.thread_binding,
-        loop.annotations,
-    )
-    sch.state.replace(sch.get_sref(around), turning)
+    sch.state.replace(sch.get_sref(around), with_body(loop, body))
 
 
 def _turn(realize: Any, tile: Sequence[Any], channels: int) -> Any:
