@@ -352,3 +352,19 @@ def test_two_cores_share_the_chunks_of_an_image_evenly() -> None:
         assert chosen is not None
         chunks.append(-(-14 // chosen[0].rows) * -(-14 // chosen[0].across))
     assert chunks == [7, 14]
+
+
+@pytest.mark.parametrize(("channels", "size"), [(32, 28), (64, 28), (64, 14), (128, 7)])
+def test_two_cores_share_small_layers(channels: int, size: int) -> None:
+    """One core alone would compute the one chunk's few channels, or fetch what another wrote."""
+    machine = Machine(
+        16, 32, lane_fma=False, l1_bytes=48 << 10, l2_bytes=2 << 20, l3_bytes=32 << 20, cores=2
+    )
+    small = layer(channels, channels, size, machine)
+    for cores in (1, 2):
+        chosen = choose(small, [2, 4], replace(machine, cores=cores), math.inf)
+        assert chosen is not None
+        tiling = chosen[0]
+        tiles = -(-size // tiling.m)
+        chunks = -(-tiles // tiling.rows) * -(-tiles // tiling.across)
+        assert (chunks > 1) == (cores > 1)

@@ -33,6 +33,9 @@ MAX_PARTS = 8
 # What a thread keeps of a chunk, even where more would save weights ways from memory: programs
 # of two threads then take about 5 MB beyond weights and tensors.
 MAX_CHUNK_BYTES = 2_400_000
+# What one core's cache delivers to another core of what was just written: a line in the 100 ns
+# that it takes, some of them at a time.
+EXCHANGED_BYTES_PER_SLOT = 1.0
 
 
 @dataclass(frozen=True)
@@ -86,33 +89,27 @@ def choose(
 ) -> tuple[Tiling, RegisterTile] | None:
     """Return the fastest tiling with its register tile; None where it is not faster than `budget`.
 
-    Tilings whose chunks keep to `MAX_CHUNK_BYTES` come first, or else those with the smallest. The
-    time counts half on one core and half on all, some of which wait where chunks do not divide.
+    Tilings whose chunks keep to `MAX_CHUNK_BYTES` come first, or else those with the smallest.
 
     Args:
         layer: the convolution.
         sizes: the m that rounding permits.
-        machine: for which core.
-        budget: issue slots that another way takes.
+        machine: for which cores.
+        budget: issue slots that another way takes, which all cores share evenly.
     """
-    costs = [
+    plans = [
         (
             max(sum(_chunk_bytes(layer, tiling, tile)), MAX_CHUNK_BYTES),
-            _cost(layer, tiling, tile, machine),
-            _waiting(layer, tiling, machine),
+            _time(layer, tiling, tile, machine),
             tiling,
             tile,
         )
         for tiling, tile in _candidates(layer, sizes, machine)
     ]
-    best = min(
-        costs,
-        key=lambda entry: (entry[0], entry[1] * (1 + entry[2]), astuple(entry[3])),
-        default=None,
-    )
+    best = min(plans, key=lambda plan: (plan[0], plan[1], astuple(plan[2])), default=None)
     if best is None or best[1] >= budget:
         return None
-    return best[3:]
+    return best[2:]
 
 
 def _candidates(
@@ -143,12 +140,20 @@ def _chunks(layer: Layer, tiling: Tiling) -> int:
     return layer.planes * down * -(-layer.width // (tiling.m * tiling.across))
 
 
-def _waiting(layer: Layer, tiling: Tiling, machine: Machine) -> float:
-    """Return how much longer all cores take than if chunks could be shared out evenly."""
-    chunks = _chunks(layer, tiling)
-    if not shares_parts(chunks, machine):
-        return 1.0
-    return machine.cores * -(-chunks // machine.cores) / chunks
+def _time(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine) -> float:
+    """Return the mean of the issue slots on one core, and of all cores' on all of them.
+
+    Cores share chunks, or of one chunk after the other its channels. Some wait where those do not
+    divide; and of shared chunks, which each transforms a part of, they need each other's parts.
+    """
+    parts, exchanged = _chunks(layer, tiling), 0.0
+    if not shares_parts(parts, machine):
+        if not machine.l2_shared:
+            data, _ = _chunk_bytes(layer, tiling, tile)
+            exchanged = parts * data * (machine.cores - 1) / EXCHANGED_BYTES_PER_SLOT
+        parts = layer.out_blocks // tile.blocks
+    waiting = machine.cores * -(-parts // machine.cores) / parts
+    return (_cost(layer, tiling, tile, machine) * (1 + waiting) + exchanged) / 2
 
 
 def _cost(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine) -> float:
