@@ -87,29 +87,25 @@ class Layer:
 def choose(
     layer: Layer, sizes: Iterable[int], machine: Machine, budget: float
 ) -> tuple[Tiling, RegisterTile] | None:
-    """Return the fastest tiling with its register tile; None where it is not faster than `budget`.
+    """Return the fastest tiling with its register tile; None where none is faster than `budget`.
 
+    Those that one core computes faster are compared by the mean of one core's time and all cores'.
     Tilings whose chunks keep to `MAX_CHUNK_BYTES` come first, or else those with the smallest.
 
     Args:
         layer: the convolution.
         sizes: the m that rounding permits.
         machine: for which cores.
-        budget: issue slots that another way takes, which all cores share evenly.
+        budget: issue slots that another way takes on one core.
     """
-    plans = [
-        (
-            max(sum(_chunk_bytes(layer, tiling, tile)), MAX_CHUNK_BYTES),
-            _time(layer, tiling, tile, machine),
-            tiling,
-            tile,
-        )
-        for tiling, tile in _candidates(layer, sizes, machine)
-    ]
-    best = min(plans, key=lambda plan: (plan[0], plan[1], astuple(plan[2])), default=None)
-    if best is None or best[1] >= budget:
-        return None
-    return best[2:]
+    plans = []
+    for tiling, tile in _candidates(layer, sizes, machine):
+        cost = _cost(layer, tiling, tile, machine)
+        if cost < budget:
+            chunk_bytes = max(sum(_chunk_bytes(layer, tiling, tile)), MAX_CHUNK_BYTES)
+            on_all = _cost_on_all(layer, tiling, tile, machine, cost)
+            plans.append((chunk_bytes, cost + on_all, astuple(tiling), tiling, tile))
+    return min(plans, key=lambda plan: plan[:3])[3:] if plans else None
 
 
 def _candidates(
@@ -140,8 +136,10 @@ def _chunks(layer: Layer, tiling: Tiling) -> int:
     return layer.planes * down * -(-layer.width // (tiling.m * tiling.across))
 
 
-def _time(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine) -> float:
-    """Return the mean of the issue slots on one core, and of all cores' on all of them.
+def _cost_on_all(
+    layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine, cost: float
+) -> float:
+    """Return the issue slots of all cores together, waiting included, for what one does in `cost`.
 
     Cores share chunks, or of one chunk after the other its channels. Some wait where those do not
     divide; and of shared chunks, which each transforms a part of, they need each other's parts.
@@ -152,8 +150,7 @@ def _time(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine) ->
             data, _ = _chunk_bytes(layer, tiling, tile)
             exchanged = parts * data * (machine.cores - 1) / EXCHANGED_BYTES_PER_SLOT
         parts = layer.out_blocks // tile.blocks
-    waiting = machine.cores * -(-parts // machine.cores) / parts
-    return (_cost(layer, tiling, tile, machine) * (1 + waiting) + exchanged) / 2
+    return cost * machine.cores * -(-parts // machine.cores) / parts + exchanged
 
 
 def _cost(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine) -> float:
