@@ -8,7 +8,7 @@ from typing import Any
 
 import tvm
 import tvm_ffi
-from tvm import s_tir, tirx
+from tvm import s_tir, sym, tirx
 
 from edgeconv.compiler.compute.layout import flat_index
 
@@ -177,3 +177,14 @@ def replaced(expression: Any, var: tirx.Var, value: Any) -> Any:
     return tvm_ffi.structural_map(
         expression, (tirx.Var, lambda other: value if other.same_as(var) else other)
     )
+
+
+def loop_bounds(sch: s_tir.Schedule) -> sym.Analyzer:
+    """Return an analyzer that knows the ranges of all loops."""
+    analyzer = sym.Analyzer()
+
+    def bind(loop: tirx.For) -> None:
+        analyzer.bind(loop.loop_var, tvm.ir.Range.from_min_extent(loop.min, loop.extent))
+
+    tvm_ffi.structural_walk(sch.mod["main"].body, (tirx.For, bind))
+    return analyzer

@@ -9,6 +9,7 @@ result, beside it.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tvm
@@ -30,38 +31,42 @@ def lay_in_frames(module: tvm.IRModule) -> tvm.IRModule:
             parameters.append(parameter)
             continue
         shape, begin = box
+
+        def shifted(indices: Sequence[Any], begin: list[int] = begin) -> list[Any]:
+            return [index + first for index, first in zip(indices, begin, strict=True)]
+
         larger = tirx.decl_buffer(shape, parameter.dtype, f"{parameter.name}_frame", layout=None)
         parameters.append(larger)
-        body = moved(body, parameter, larger, begin)
+        body = moved(body, parameter, larger, shifted)
     attributes = function.without_attr(FRAMES).attrs
     framed = tirx.PrimFunc(parameters, body, function.ret_type, attributes)
     return tvm.IRModule({"main": framed})
 
 
-def moved(body: Any, box: tirx.Buffer, larger: tirx.Buffer, begin: list[int]) -> Any:
-    """Return `body` with every access of `box` as one of `larger`, where it begins at `begin`."""
-
-    def shifted(indices: Any) -> list[Any]:
-        return [index + first for index, first in zip(indices, begin, strict=True)]
+def moved(
+    body: Any, box: tirx.Buffer, other: tirx.Buffer, place: Callable[[Sequence[Any]], list[Any]]
+) -> Any:
+    """Return `body` with every access of `box` as one of `other`, where `place` says."""
 
     def load(node: Any) -> Any:
         if not node.source.same_as(box):
             return node
-        return tirx.BufferLoad(larger, shifted(node.indices))
+        return tirx.BufferLoad(other, place(node.indices))
 
     def store(node: Any) -> Any:
         if not node.buffer.same_as(box):
             return node
-        return tirx.BufferStore(larger, node.value, shifted(node.indices))
+        return tirx.BufferStore(other, node.value, place(node.indices))
 
     def region(node: Any) -> Any:
         if not node.source.same_as(box):
             return node
+        firsts = place([span.min for span in node.region])
         spans = [
-            tvm.ir.Range.from_min_extent(span.min + first, span.extent)
-            for span, first in zip(node.region, begin, strict=True)
+            tvm.ir.Range.from_min_extent(first, span.extent)
+            for span, first in zip(node.region, firsts, strict=True)
         ]
-        return tirx.BufferRegion(larger, spans)
+        return tirx.BufferRegion(other, spans)
 
     return tvm_ffi.structural_map(
         body,

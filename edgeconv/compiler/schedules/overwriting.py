@@ -34,7 +34,7 @@ def write_over_operand(module: tvm.IRModule) -> tvm.IRModule:
     *operands, result = function.params
     for position in json.loads(function.attrs[FREE]):
         if _is_read_where_written(function.body, operands[position], result):
-            body = moved(function.body, operands[position], result, [0] * len(result.shape))
+            body = moved(function.body, operands[position], result, list)
             function = function.with_body(body).with_attr(OVERWRITTEN, position)
             break
     return tvm.IRModule({"main": function.without_attr(FREE)})

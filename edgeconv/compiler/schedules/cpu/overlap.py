@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import tvm
 import tvm_ffi
-from tvm import s_tir, sym, tirx
+from tvm import s_tir, tirx
 
-from edgeconv.compiler.schedules.common import uses
+from edgeconv.compiler.schedules.common import loop_bounds, uses
 
 
 def overlap_last(sch: s_tir.Schedule, tile: Any, last: int) -> None:
@@ -17,10 +16,9 @@ def overlap_last(sch: s_tir.Schedule, tile: Any, last: int) -> None:
     Nothing in there tests then whether the row goes on. The blocks in the loop must be its own, or
     write the same when they run again. Other primitives cannot follow.
     """
-    loop, analyzer = sch.get(tile), sym.Analyzer()
+    loop, analyzer = sch.get(tile), loop_bounds(sch)
     inside: list[tirx.Var] = []
     tvm_ffi.structural_walk(loop.body, (tirx.For, lambda inner: inside.append(inner.loop_var)))
-    tvm_ffi.structural_walk(sch.mod["main"].body, (tirx.For, lambda other: _bind(analyzer, other)))
 
     def at_first(var: tirx.Var) -> Any:
         return tirx.IntImm("int32", 0) if any(var.same_as(other) for other in inside) else var
@@ -43,7 +41,3 @@ def overlap_last(sch: s_tir.Schedule, tile: Any, last: int) -> None:
 
     changed = tvm_ffi.structural_map(loop, (s_tir.SBlockRealize, realized))
     sch.state.replace(sch.get_sref(tile), changed)
-
-
-def _bind(analyzer: sym.Analyzer, loop: tirx.For) -> None:
-    analyzer.bind(loop.loop_var, tvm.ir.Range.from_min_extent(loop.min, loop.extent))
