@@ -15,15 +15,17 @@ from onnx_graphs import Arrays, assert_close, exported, graph_model, run_library
 from edgeconv.artifact import Artifact
 from edgeconv.compiler.link import Emit
 from edgeconv.compiler.pipeline import compile_exported
-from edgeconv.target import load_target
+from edgeconv.devices import open_session
+from edgeconv.target import Target, load_target
 
 HOST = load_target("host")
+ARM = [load_target(name) for name in ("rasp4", "rasp5")]
 # Vectors that this machine has.
 WIDTHS = [bits for bits in (128, 256, 512) if bits <= HOST.cpu.vector_bits]
 RANDOM = np.random.default_rng(11)
 
-pytestmark = pytest.mark.skipif(
-    not HOST.llvm.triple.startswith("x86"), reason="ARM kernels are not joined"
+bands = pytest.mark.skipif(
+    not HOST.llvm.triple.startswith("x86"), reason="on ARM a few rows are there at a time"
 )
 
 
@@ -103,10 +105,14 @@ def build(cases: list[Case], *, shared: bool = False) -> tuple:
     return graph_model(nodes, inputs, outputs, constants), inputs
 
 
-def compiled(model, inputs: Arrays, *, l2_kib: int, bits: int = HOST.cpu.vector_bits) -> Artifact:
-    """Compile for this machine, with a second-level cache and vectors of that size."""
-    target = replace(HOST, cpu=replace(HOST.cpu, l2_kib=l2_kib, vector_bits=bits))
-    return compile_exported(exported(model, inputs), target, emit=Emit.LIB)
+def compiled(
+    model, inputs: Arrays, *, l2_kib: int, bits: int = 0, target: Target = HOST
+) -> Artifact:
+    """Compile with a second-level cache and vectors of that size; 0 for the target's own."""
+    bits = bits or target.cpu.vector_bits
+    target = replace(target, cpu=replace(target.cpu, l2_kib=l2_kib, vector_bits=bits))
+    emit = Emit.LIB if target.name == HOST.name else Emit.BUNDLE
+    return compile_exported(exported(model, inputs), target, emit=emit)
 
 
 def joined(artifact: Artifact) -> set[int]:
@@ -120,7 +126,10 @@ def joined(artifact: Artifact) -> set[int]:
 
 
 def check(artifact: Artifact, model, inputs: Arrays, threads: int = 2) -> None:
-    got = run_library(artifact, inputs, threads)
+    if artifact.manifest.target.name == HOST.name:
+        got = run_library(artifact, inputs, threads)
+    else:
+        got = open_session(artifact).run(inputs, threads=threads)
     for name, want in exported(model, inputs).golden[0].outputs.items():
         assert_close(got[name], want, 128, name)
 
@@ -148,6 +157,14 @@ def test_any_pair_is_right(cases: list[Case], l2_kib: int) -> None:
     check(compiled(model, inputs, l2_kib=l2_kib), model, inputs)
 
 
+@pytest.mark.parametrize("target", ARM, ids=lambda target: target.name)
+@settings(max_examples=3, deadline=None)
+@given(cases=st.lists(CASES, min_size=3, max_size=5), l2_kib=st.sampled_from([32, 64, 128]))
+def test_any_pair_is_right_on_arm(target: Target, cases: list[Case], l2_kib: int) -> None:
+    model, inputs = build(cases)
+    check(compiled(model, inputs, l2_kib=l2_kib, target=target), model, inputs)
+
+
 # A second-level cache of that size is less than an image of theirs, and has room for a band.
 L2_KIB = 256
 PAIRS = [
@@ -168,9 +185,26 @@ def test_pairs_are_one_kernel_where_the_image_exceeds_the_cache(bits: int) -> No
     check(artifact, model, inputs, threads=3)
 
 
-def test_images_that_are_never_whole_need_no_memory() -> None:
+@pytest.mark.parametrize("target", ARM, ids=lambda target: target.name)
+def test_pairs_are_one_kernel_on_arm(target: Target) -> None:
+    model, inputs = build(PAIRS)
+    artifact = compiled(model, inputs, l2_kib=L2_KIB, target=target)
+    assert joined(artifact) == set(range(len(PAIRS)))
+    check(artifact, model, inputs, threads=3)
+
+
+def test_a_ring_of_rows_is_all_that_a_task_needs_on_arm() -> None:
+    case = Case(stride=2)
+    model, inputs = build([case])
+    artifact = compiled(model, inputs, l2_kib=L2_KIB, target=ARM[0])
+    ring = case.kernel * case.width * case.channels * 4
+    assert 0 < artifact.plan.scratch_bytes < ring
+
+
+@pytest.mark.parametrize("target", [HOST, ARM[0]], ids=lambda target: target.name)
+def test_images_that_are_never_whole_need_no_memory(target: Target) -> None:
     model, inputs = build([Case(ins=64, stride=2)])
-    small, large = (compiled(model, inputs, l2_kib=size) for size in (L2_KIB, 4096))
+    small, large = (compiled(model, inputs, l2_kib=size, target=target) for size in (L2_KIB, 4096))
     image = 96 * 64 * 12 * 4
     assert joined(small) == {0}
     assert joined(large) == set()
@@ -183,7 +217,7 @@ def test_images_that_are_never_whole_need_no_memory() -> None:
         (Case(height=32), False),  # an image that fits the cache
         (Case(), True),  # one that others read too
         (Case(width=129), False),  # rows that no tile divides
-        (Case(width=120, kernel=5, padding=2), False),  # bands of a row each
+        pytest.param(Case(width=120, kernel=5, padding=2), False, marks=bands),  # of a row each
         (Case(stride=3, padding=0, width=16), False),  # a column that no window reaches
         (Case(kernel=7, padding=3), False),  # more taps than are unrolled
     ],

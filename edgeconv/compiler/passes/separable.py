@@ -63,10 +63,12 @@ def _wins(
 ) -> bool:
     """Whether two kernels are such a pair, and one pass over bands is worth while.
 
-    On ARM, tiles that end with the rows would need code of their own (`codegen/neon.py`).
+    On 32-bit ARM it is never: `benchmarks/arm`, which would tell, counts AArch64 alone.
     """
     shape = shape_of(image)
-    if machine.lane_fma or len(shape) != 5 or prod(shape) * FLOAT_BYTES <= machine.l2_bytes:
+    if len(shape) != 5 or prod(shape) * FLOAT_BYTES <= machine.l2_bytes:
+        return False
+    if machine.lane_fma and not machine.is_aarch64:
         return False
     product, window = _block(graph, first, POINTWISE), _block(graph, second, WINDOW)
     if product is None or window is None:
@@ -79,9 +81,7 @@ def _wins(
     whole = pixel_tile(height * width, [blocks], machine, block=lanes, in_block=in_block)
     row = row_tile(width, blocks, machine, lanes=lanes, in_block=in_block)
     pad = _block(graph, second, "pad")
-    return row.cost <= ROW_TILE_COST * whole.cost and _in_bands(
-        window, pad, (height, width, lanes), blocks, machine
-    )
+    return row.cost <= ROW_TILE_COST * whole.cost and _in_bands(window, pad, shape, blocks, machine)
 
 
 def _in_bands(window: Any, pad: Any, image: Sequence[int], blocks: int, machine: Machine) -> bool:

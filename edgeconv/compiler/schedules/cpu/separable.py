@@ -3,6 +3,9 @@
 A task computes what a band of output rows needs of the pointwise layer's result, some channel
 blocks of it at a time, which then never leave the second-level cache. Neighbouring bands compute
 the rows that both need.
+
+On AArch64, where caches are small and misses cost most, rows are computed right before the output
+that reads them, in place of those that nothing reads any more (`rolling.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ from edgeconv.compiler.schedules.common import (
 )
 from edgeconv.compiler.schedules.cpu import pointwise, window
 from edgeconv.compiler.schedules.cpu.accumulate import accumulate, in_block, tile_blocks
+from edgeconv.compiler.schedules.cpu.blocking import TASKS
 from edgeconv.compiler.schedules.cpu.common import parallelise
+from edgeconv.compiler.schedules.cpu.rolling import roll_rows
 from edgeconv.compiler.schedules.machine import (
     FLOAT_BYTES,
     Machine,
@@ -44,11 +49,12 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     work = total_work(sch, product) + total_work(sch, depthwise)
     blocks = tile_blocks(sch, product)
     sch.set_scope(product, 0, "local")
-    if "pad" in names:
-        sch.compute_inline(sch.get_sblock("pad"))
-    task = _window(sch, depthwise, blocks, work, machine)
-    sch.compute_at(image, task, preserve_unit_loops=True)
-    _products(sch, product, image, blocks, machine)
+    task, rows = _window(sch, depthwise, blocks, work, machine)
+    around = rows if machine.is_aarch64 else task
+    sch.compute_at(image, around, preserve_unit_loops=True)
+    row = _products(sch, product, image, blocks, machine)
+    if machine.is_aarch64:
+        roll_rows(sch, image, row, around)
 
 
 def row_tile(
@@ -61,43 +67,60 @@ def row_tile(
 def band_rows(rows: int, image: Sequence[int], blocks: int, machine: Machine) -> int:
     """Return how many of the output's `rows` a band has.
 
-    What it reads of the `image` (rows, columns, lanes), so many channel `blocks` at a time, fills a
-    quarter of the second-level cache.
+    What it reads of the `image` (N, blocks, rows, columns, lanes), so many channel `blocks` at a
+    time, fills a quarter of the second-level cache. Where a few rows are there at a time, there are
+    as many bands as tasks need.
     """
-    most = machine.l2_bytes // 4 * rows // (prod(image) * blocks * FLOAT_BYTES)
+    if machine.is_aarch64:
+        most = rows * prod(image[:2]) // (blocks * TASKS)
+    else:
+        most = machine.l2_bytes // 4 * rows // (prod(image[2:]) * blocks * FLOAT_BYTES)
     return largest_divisor(rows, max(1, most))
 
 
 def _window(
     sch: s_tir.Schedule, depthwise: object, blocks: int, work: int, machine: Machine
-) -> object:
-    """Schedule the depthwise part; return the loop over tasks."""
+) -> tuple[object, object]:
+    """Schedule the depthwise part; return the loops over tasks and over rows."""
     store = attach_epilogue(sch, WINDOW)
     batch, outer, row, column, lane, *taps = sch.get_loops(depthwise)
     panel, block = sch.split(outer, [None, blocks])
-    image = [int(size) for size in sch.get(depthwise).reads[0].source.shape[-3:]]
-    band, row = sch.split(row, [None, band_rows(extent(sch, row), image, blocks, machine)])
-    columns = window.even_part(extent(sch, column), window.MAX_COLUMNS)
+    image = [int(size) for size in sch.get(depthwise).reads[0].source.shape]
+    height = band_rows(extent(sch, row), image, blocks, machine)
+    pads = "pad" in block_names(sch)
+    paired = machine.is_aarch64 and pads and window.rows_share_inputs(sch, [row], taps)
+    if pads:
+        sch.compute_inline(sch.get_sblock("pad"))
+    band, row = sch.split(row, [None, height])
+    pair = []
+    if paired and height % 2 == 0:
+        row, second = sch.split(row, [None, 2])
+        pair = [second]
+    most = window.MAX_PAIRED_COLUMNS if pair else window.MAX_COLUMNS
+    columns = window.even_part(extent(sch, column), most)
     step, column = sch.split(column, [None, columns])
+    order = [taps[0], *pair, *taps[1:]]
     inner = [column, lane]
-    sch.reorder(batch, panel, band, block, row, step, *taps, *inner)
+    around = [row, block] if machine.is_aarch64 else [block, row]
+    sch.reorder(batch, panel, band, *around, step, *order, *inner)
     task = parallelise(sch, [batch, panel, band], work)
     sch.reverse_compute_at(store, step, preserve_unit_loops=True)
     for tap in taps:
         sch.unroll(tap)
-    vectorize_unroll(sch, inner)
+    vectorize_unroll(sch, [*pair, *inner])
     for loop in (row, step):
         sch.annotate(loop, "pragma_loop_partition_hint", True)
     init = sch.decompose_reduction(depthwise, taps[0])
+    depth = len(sch.get_loops(depthwise)) - len(order) - len(inner)
     for part in (init, store):
-        vectorize_unroll(sch, sch.get_loops(part)[-2:])
-    return task
+        vectorize_unroll(sch, sch.get_loops(part)[depth:])
+    return task, row
 
 
 def _products(
     sch: s_tir.Schedule, product: object, image: object, blocks: int, machine: Machine
-) -> None:
-    """Compute the pointwise part a register tile at a time, within rows."""
+) -> object:
+    """Compute the pointwise part a register tile at a time, within rows; return their loop."""
     *_, block, row, column, lane = sch.get_loops(image)
     width, lanes = extent(sch, column), extent(sch, lane)
     tile = row_tile(width, blocks, machine, lanes=lanes, in_block=in_block(sch, product))
@@ -109,3 +132,4 @@ def _products(
     inner = [pixel, block, lane]
     sch.reorder(channel, *inner)
     accumulate(sch, product, taps=[], channel=channel, tile=inner, machine=machine)
+    return row

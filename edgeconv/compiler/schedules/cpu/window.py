@@ -49,7 +49,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         lane = None
     *rows, column = axes
     cut = pads and lane is not None and _borders_are_thin(sch, loops, rows, taps)
-    paired = cut and machine.is_aarch64 and _rows_share_inputs(sch, rows, taps)
+    paired = cut and machine.is_aarch64 and rows_share_inputs(sch, rows, taps)
     if cut:
         sch.compute_inline(sch.get_sblock("pad"))
     band = []
@@ -100,7 +100,7 @@ def even_part(width: int, most: int) -> int:
     return -(-width // -(-width // most))
 
 
-def _rows_share_inputs(sch: s_tir.Schedule, rows: list[object], taps: list[object]) -> bool:
+def rows_share_inputs(sch: s_tir.Schedule, rows: list[object], taps: list[object]) -> bool:
     """Whether to compute two rows of an image together: with stride 1 most inputs are the same.
 
     Registers hold their sums and all weights where the taps are few.
