@@ -10,6 +10,7 @@ from edgeconv.artifact import Artifact
 from edgeconv.errors import ToolchainError, UsageError
 from edgeconv.precision import Precision
 from edgeconv.target import Target, load_target
+from edgeconv.traffic import TRAFFIC
 
 if TYPE_CHECKING:
     import torch
@@ -73,6 +74,7 @@ def compile(
     precision: str = "fp32",
     half_arithmetic: bool = False,
     winograd: bool = True,
+    traffic: float = TRAFFIC,
     threads: int = 1,
     emit: str = "bundle",
     dump: str | Path | None = None,
@@ -95,6 +97,8 @@ def compile(
             takes `cl_khr_fp16`; else all arithmetic is in single.
         winograd: whether 3x3 convolutions may take Winograd's algorithm, where it is faster and its
             rounding stays within the tolerance; its weights take up to four times the memory.
+        traffic: bytes that a GPU's kernels may move through memory for that, as times of what a
+            network's convolutions have to: `inf` for the fastest network by the model.
         threads: number of threads that the artifact runs with unless told otherwise.
         emit: "bundle", "lib", "static" or "exe".
         dump: folder for every stage's result.
@@ -139,6 +143,7 @@ def compile(
         precision=storage,
         half_arithmetic=half_arithmetic,
         winograd=winograd,
+        traffic=traffic,
         threads=threads,
         emit=_choice(emit, "emit", Emit),
         dump=None if dump is None else Path(dump),

@@ -30,6 +30,7 @@ from edgeconv.cli.verify import show_report
 from edgeconv.errors import DeviceError, UsageError
 from edgeconv.files import refuse_unwritable
 from edgeconv.precision import Precision
+from edgeconv.traffic import TRAFFIC
 
 if TYPE_CHECKING:
     from edgeconv.artifact import Artifact
@@ -79,6 +80,14 @@ def compile_model(
             "less memory for weights, and on GPUs less traffic.",
         ),
     ] = True,
+    traffic: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            help="On GPUs: bytes that Winograd's tiles may make kernels move through memory, as "
+            "times of what convolutions have to; inf for as many as it takes to be fastest.",
+        ),
+    ] = TRAFFIC,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a run, unless told then.")] = 1,
     emit: Annotated[
         Emit,
@@ -125,6 +134,7 @@ def compile_model(
             precision=precision.value,
             half_arithmetic=half_arithmetic,
             winograd=winograd,
+            traffic=traffic,
             threads=threads,
             emit=emit.value,
             dump=dump,

@@ -43,6 +43,7 @@ from edgeconv.inspection import inspect_model, totals
 from edgeconv.plan import Plan
 from edgeconv.precision import Precision
 from edgeconv.target import Target
+from edgeconv.traffic import TRAFFIC
 
 Progress = Callable[[str, int, int], None]
 TOOLS = ("apache-tvm", "apache-tvm-ffi", "onnx", "onnxruntime", "onnxscript", "torch", "ziglang")
@@ -55,6 +56,7 @@ def passes(
     in_half: frozenset[str] = frozenset(),
     *,
     winograd: bool = True,
+    traffic: float = TRAFFIC,
 ) -> list[Callable[[Graph], Graph]]:
     """Return the graph passes, in order.
 
@@ -64,12 +66,15 @@ def passes(
         kept: values that `precision` does not apply to.
         in_half: nodes whose products may be summed in half precision.
         winograd: whether convolutions may take Winograd's algorithm.
+        traffic: bytes that a GPU's kernels may move for it, as times of what convolutions have to.
     """
     machine = machine_of(target)
     stored_bytes = FLOAT_BYTES if precision is Precision.FP32 else FLOAT_BYTES // 2
 
     def blocked(graph: Graph) -> Graph:
-        return blocked_layout(graph, machine, stored_bytes, in_half, winograd=winograd)
+        return blocked_layout(
+            graph, machine, stored_bytes, in_half, winograd=winograd, traffic=traffic
+        )
 
     def shared(graph: Graph) -> Graph:
         return share_memory(graph, target.alignment)
@@ -101,6 +106,7 @@ def compile_exported(
     precision: Precision = Precision.FP32,
     half_arithmetic: bool = False,
     winograd: bool = True,
+    traffic: float = TRAFFIC,
     threads: int = 1,
     emit: Emit = Emit.BUNDLE,
     dump: Path | None = None,
@@ -114,6 +120,7 @@ def compile_exported(
         precision: in which tensors between kernels, and weights, are stored; CPUs have fp32 only.
         half_arithmetic: whether products of what is stored in half precision are summed in it.
         winograd: whether convolutions may take Winograd's algorithm.
+        traffic: bytes that a GPU's kernels may move for it, as times of what convolutions have to.
         threads: number of threads that the artifact runs with unless told otherwise.
         emit: what to link.
         dump: folder for every stage's result; None for none.
@@ -134,7 +141,7 @@ def compile_exported(
 
     kept = _kept(exported, precision)
     in_half = products(exported.model, kept) if half_arithmetic else frozenset()
-    steps = passes(target, precision, kept, in_half, winograd=winograd)
+    steps = passes(target, precision, kept, in_half, winograd=winograd, traffic=traffic)
     for number, rewrite in enumerate(steps):
         report("passes", number, len(steps))
         graph = rewrite(graph)

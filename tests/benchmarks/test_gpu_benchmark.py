@@ -1,6 +1,7 @@
 """The benchmark of GPUs: both sides run the network, rightly, and what is wrong is not timed."""
 
 from dataclasses import replace
+from math import inf
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from benchmarks.gpu import __main__ as benchmark
 from benchmarks.gpu import traffic
 from benchmarks.gpu.compare import _turn, compare
 from edgeconv.devices.session import Session
+from edgeconv.traffic import TRAFFIC
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +72,30 @@ def test_a_run_of_seconds_is_not_repeated(run_ms, calls):
 def test_the_bytes_of_winograd_are_told_apart():
     torch.manual_seed(0)
     net = torch.nn.Sequential(*(torch.nn.Conv2d(64, 64, 3, padding=1) for _ in range(2))).eval()
-    plan = edgeconv.compile(net, (torch.randn(1, 64, 56, 56),), target="mali-g610").plan
+    x = torch.randn(1, 64, 56, 56)
+    plan = edgeconv.compile(net, (x,), target="mali-g610", traffic=inf).plan
     assert sum(step.family == traffic.WINOGRAD for step in plan.steps) == 4
     tiles = 2 * 2 * 2 * 64 * 14 * 14 * 36 * 4  # written and read, before and after, twice
     weights = 2 * 64 * 64 * (36 - 9) * 4
     assert traffic.by_tiles(plan) == tiles + weights
     assert traffic.moved(plan) - traffic.by_tiles(plan) == traffic.needed(plan)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("target", ["mali-g610", "adreno-660", "android-opencl"])
+def test_a_network_moves_no_more_than_it_may(target, precision):
+    """The last layers have so many weights that the tiles of some of the others fit in."""
+    layers = [torch.nn.Conv2d(128, 128, 3, padding=1) for _ in range(6)]
+    ends = [torch.nn.Conv2d(128, 1024, 3, 2), torch.nn.Conv2d(1024, 512, 3, 2)]
+    net = torch.nn.Sequential(*layers, *ends).eval()
+    x = torch.zeros(1, 128, 28, 28)
+
+    def compiled(most):
+        plan = edgeconv.compile(net, (x,), target=target, precision=precision, traffic=most).plan
+        tiled = sum(step.family == traffic.WINOGRAD for step in plan.steps) // 2
+        return tiled, traffic.moved(plan) / traffic.needed(plan)
+
+    none, some, all_of_them = map(compiled, (1.0, TRAFFIC, inf))
+    assert (none[0], all_of_them[0]) == (0, 6)
+    assert 0 < some[0] < 6
+    assert none[1] < 1.02 < some[1] < TRAFFIC < all_of_them[1]

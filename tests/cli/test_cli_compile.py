@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from edgeconv.artifact import Artifact
 from edgeconv.cli.app import app
+from edgeconv.traffic import TRAFFIC
 
 TINY = "zoo:efficientnet_lite0/tiny"
 
@@ -233,3 +234,17 @@ def test_a_pickle_is_loaded_with_consent_only_and_said_to_run_code(cli, tmp_path
 
 def test_options_for_models_do_not_go_with_artifacts(cli):
     assert "are for models" in cli("inspect", "net.edge", "--allow-pickle", code=2).stderr
+
+
+def test_the_traffic_of_winograd_is_a_factor(cli, monkeypatch):
+    seen = []
+
+    def compile_to(model, **options):
+        seen.append(options["traffic"])
+        return make_artifact()
+
+    monkeypatch.setattr("edgeconv.api.compile", compile_to)
+    for given in ((), ("--traffic", "inf"), ("--traffic", "2")):
+        cli("compile", TINY, "--target", "host", "-o", "net.edge", "--no-verify", *given)
+    assert seen == [TRAFFIC, float("inf"), 2]
+    cli("compile", TINY, "--target", "host", "-o", "net.edge", "--traffic", "0.9", code=2)

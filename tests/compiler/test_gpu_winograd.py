@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 import torch
 from gpu_checks import find_no_fault
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx_graphs import compile_for_gpu, exported
 from test_winograd import AWKWARD, STENCILS, assert_within_tolerance, case, layers
 
 import edgeconv
 from edgeconv.artifact import Artifact
 from edgeconv.compiler.link import Emit
-from edgeconv.compiler.passes.layout.convolutions import gpu
+from edgeconv.compiler.passes.layout.convolutions import gpu_winograd
 from edgeconv.compiler.pipeline import compile_exported
 from edgeconv.compiler.schedules.gpu import winograd_choice
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine, machine_of
+from edgeconv.compiler.schedules.gpu.winograd_choice import Offer, Plan
 from edgeconv.compiler.schedules.winograd import Layer
 from edgeconv.devices import open_session
 from edgeconv.errors import NumericError
@@ -34,6 +38,11 @@ AWKWARD_HERE = [
 ]
 
 
+def everything(offers: Mapping[str, Offer], _: float) -> dict[str, Plan]:
+    """Take all plans, whatever they add to the traffic."""
+    return {name: offer.plan for name, offer in offers.items()}
+
+
 def forced(monkeypatch: pytest.MonkeyPatch, m: int) -> list[Layer]:
     """Make every layer that fits take tiles of `m`; return those that did."""
     taken = []
@@ -43,7 +52,8 @@ def forced(monkeypatch: pytest.MonkeyPatch, m: int) -> list[Layer]:
         # The last of several: with the most rows of tiles beyond the image.
         return winograd_choice.candidates(layer, m, machine, in_half=in_half)[-1]
 
-    monkeypatch.setattr(gpu, "choose", always)
+    monkeypatch.setattr(gpu_winograd, "choose", always)
+    monkeypatch.setattr(gpu_winograd, "within", everything)
     return taken
 
 
@@ -78,7 +88,8 @@ def test_errors_stay_within_the_tolerance_of_a_direct_sum(monkeypatch: pytest.Mo
         taken.append(max(sizes))
         return winograd_choice.candidates(layer, taken[-1], machine)[0]
 
-    monkeypatch.setattr(gpu, "choose", largest)
+    monkeypatch.setattr(gpu_winograd, "choose", largest)
+    monkeypatch.setattr(gpu_winograd, "within", everything)
     random = np.random.default_rng(3)
     x = random.standard_normal((1, 16, 30, 26), np.float32)
     mixing = random.standard_normal((16, 16, 1, 1), np.float32)
@@ -257,7 +268,7 @@ def test_work_and_traffic_of_a_chosen_layer_are_those_of_the_model() -> None:
 
     channels = 64
     x = torch.zeros(1, channels, 56, 56)
-    artifact = edgeconv.compile(Residual().eval(), (x,), target="mali-g610")
+    artifact = edgeconv.compile(Residual().eval(), (x,), target="mali-g610", traffic=math.inf)
     # The bias, the sum and Relu are in the kernel that transforms back.
     families = [step.family for step in artifact.plan.steps]
     assert [f for f in families if f != "layout"] == ["winograd", "winograd", "conv"]
@@ -268,3 +279,23 @@ def test_work_and_traffic_of_a_chosen_layer_are_those_of_the_model() -> None:
     assert weights.space is Space.WEIGHTS
     assert np.prod(weights.shape) == 36 * channels**2
     assert np.prod(multiplied.shape) * 16 == 36 * channels * 56 * 56
+
+
+ANY = Plan(winograd_choice.Tiling(2, 1, 1, 1), winograd_choice.Tile(1, 1))
+some_offers = st.lists(st.tuples(st.floats(1, 1e9), st.floats(1, 1e9)), max_size=8).map(
+    lambda pairs: {str(i): Offer(ANY, *pair) for i, pair in enumerate(pairs)}
+)
+
+
+@given(offers=some_offers, budget=st.floats(0, 1e10))
+def test_the_budget_is_kept_and_used(offers: dict[str, Offer], budget: float) -> None:
+    taken = winograd_choice.within(offers, budget)
+    left = budget - sum(offers[name].added for name in taken)
+    assert left >= -1e-6 * budget
+    assert all(offer.added > left - 1e-6 * budget for n, offer in offers.items() if n not in taken)
+    assert winograd_choice.within(offers, math.inf).keys() == offers.keys()
+
+
+def test_those_that_gain_most_for_a_byte_come_first() -> None:
+    offers = {"a": Offer(ANY, 9, 4), "b": Offer(ANY, 4, 1), "c": Offer(ANY, 8, 3)}
+    assert list(winograd_choice.within(offers, 4)) == ["b", "c"]

@@ -17,6 +17,8 @@ from edgeconv.compiler.passes.packing import Array
 from edgeconv.compiler.passes.rewriting import constant_of, shape_of
 from edgeconv.compiler.schedules.machine import Lanes, channel_block
 
+CONVOLUTIONS = tuple(f"relax.nn.conv{rank}d" for rank in (1, 2, 3))
+
 
 @dataclass(frozen=True)
 class Convolution:

@@ -14,10 +14,12 @@ import tvm
 from tvm import relax
 
 from edgeconv.compiler.graph import Graph
+from edgeconv.compiler.passes.conv_call import CONVOLUTIONS
 from edgeconv.compiler.passes.elementwise import ELEMENTWISE
 from edgeconv.compiler.passes.layout.attention import attention_or_matmul
 from edgeconv.compiler.passes.layout.convolutions import (
     convolution,
+    gpu_winograd,
     transposed_convolution,
 )
 from edgeconv.compiler.passes.layout.following import (
@@ -39,14 +41,15 @@ from edgeconv.compiler.passes.rewriting import (
     rebuild,
     substitute,
 )
-from edgeconv.compiler.schedules.gpu.machine import AnyMachine
+from edgeconv.compiler.schedules.gpu.machine import AnyMachine, GpuMachine
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES
+from edgeconv.traffic import TRAFFIC
 
 # Emits one operator in its best layout; returns False where it is left to the plain layout.
 Rule = Callable[[Forms, relax.Var, tvm.ir.Call], bool]
 
 RULES: dict[str, Rule] = {
-    **{f"relax.nn.conv{rank}d": convolution for rank in (1, 2, 3)},
+    **dict.fromkeys(CONVOLUTIONS, convolution),
     **{f"relax.nn.conv{rank}d_transpose": transposed_convolution for rank in (1, 2, 3)},
     **{f"relax.nn.max_pool{rank}d": max_pooling for rank in (1, 2, 3)},
     **{f"relax.nn.avg_pool{rank}d": average_pooling for rank in (1, 2, 3)},
@@ -70,6 +73,7 @@ def blocked_layout(
     in_half: Set[str] = frozenset(),
     *,
     winograd: bool = True,
+    traffic: float = TRAFFIC,
 ) -> Graph:
     """Return the graph in blocked layouts.
 
@@ -79,6 +83,7 @@ def blocked_layout(
         stored_bytes: bytes of a float between kernels.
         in_half: ONNX nodes whose products may be summed in half precision.
         winograd: whether convolutions may take Winograd's algorithm.
+        traffic: bytes that a GPU's kernels may move, as times of what convolutions have to.
     """
     values, layers = dict(graph.values), dict(graph.layers)
     macs, families = dict(graph.macs), dict(graph.families)
@@ -98,6 +103,8 @@ def blocked_layout(
         forms = Forms(builder, tables, machine, stored_bytes, in_half, winograd=winograd)
         for parameter in graph.main.params:
             forms.plain[parameter.name] = parameter
+        if isinstance(machine, GpuMachine):
+            forms.tiled = gpu_winograd.plans(forms, traffic)
         for var, value in bindings_of(graph.main):
             if not isinstance(value, relax.Tuple):
                 _visit(forms, var, value)

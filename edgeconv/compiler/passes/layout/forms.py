@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from itertools import chain
 from math import prod
 from typing import Any
@@ -15,6 +15,7 @@ from edgeconv.compiler.compute.layout import block_channels, unblock_channels
 from edgeconv.compiler.graph import Graph, Value
 from edgeconv.compiler.passes.rewriting import bindings_of, shape_of, uses_of
 from edgeconv.compiler.schedules.gpu.machine import AnyMachine
+from edgeconv.compiler.schedules.gpu.winograd_choice import Plan
 from edgeconv.compiler.schedules.machine import Machine, channel_block
 
 
@@ -28,6 +29,7 @@ class Forms:
         stored_bytes: bytes of a float between kernels.
         in_half: ONNX nodes whose products may be summed in half precision.
         winograd: whether convolutions may take Winograd's algorithm.
+        tiled: how a GPU does that, by the convolutions' names.
         definitions: the old values, by their variables' names.
         uses: how often each old variable is read, by name.
         plain: the forms in the layout of the ONNX model.
@@ -53,6 +55,7 @@ class Forms:
         self.stored_bytes = stored_bytes
         self.in_half = in_half
         self.winograd = winograd
+        self.tiled: Mapping[str, Plan] = {}
         self.definitions = {var.name: value for var, value in bindings_of(tables.main)}
         self.uses = uses_of(tables.main)
         self.plain: dict[str, relax.Expr] = {}

@@ -10,11 +10,14 @@ write and read the transformed tiles as well, which are (side / m)² times as la
 tiles of 2x2 outputs, 2.25 times for 4x4. In return the products are 2.25 and 4 times fewer. So it
 pays where there are many channels, all the more of them the faster a GPU computes for what its
 memory delivers.
+
+What a network moves through memory is bounded, though, and Winograd's tiles have a part of it:
+those that gain most time for a byte come first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from edgeconv.compiler.compute.toom_cook import TAPS, tile_side
@@ -56,6 +59,35 @@ class Plan:
     in_half: bool = False
 
 
+@dataclass(frozen=True)
+class Offer:
+    """What a plan brings: the time that it gains, and the bytes that it adds."""
+
+    plan: Plan
+    gain: float
+    added: float
+
+
+def within(offers: Mapping[str, Offer], budget: float) -> dict[str, Plan]:
+    """Return the plans that gain most for each byte, which together add no more than `budget`."""
+    taken: dict[str, Plan] = {}
+    for name, offer in sorted(offers.items(), key=lambda item: -item[1].gain / item[1].added):
+        if offer.added <= budget:
+            budget -= offer.added
+            taken[name] = offer.plan
+    return taken
+
+
+def offer(
+    layer: Layer, plan: Plan, machine: GpuMachine, stored_bytes: int, *, in_half: bool = False
+) -> Offer:
+    """Return what a plan brings; the arguments are those of `choose`."""
+    direct = direct_time(layer, machine, stored_bytes, in_half=in_half)
+    gain = direct - time(layer, plan, machine, stored_bytes)
+    added = sum(_moved(layer, plan, stored_bytes)) - _moved_directly(layer, stored_bytes)
+    return Offer(plan, gain, added)
+
+
 def choose(
     layer: Layer,
     sizes: Iterable[int],
@@ -94,21 +126,13 @@ def direct_time(
     each = slots(tile, layer.width, others, machine, inputs=row, multiply=multiply)
     pixels = layer.planes * layer.height * layer.width
     work = pixels * TAPS * TAPS * layer.depth * layer.out_blocks * each
-    weights = TAPS * TAPS * layer.weights // FLOAT_BYTES
-    moved = pixels * (_channels_in(layer) * layer.stride**2 + _channels_out(layer)) + weights
-    return _kernel(work, moved * stored_bytes, machine)
+    return _kernel(work, _moved_directly(layer, stored_bytes), machine)
 
 
 def time(layer: Layer, plan: Plan, machine: GpuMachine, stored_bytes: int) -> float:
     """Return the time of the three kernels of Winograd convolution."""
     m, side, tiles = plan.tiling.m, plan.tiling.side, layer.planes * plan.tiling.tiles
-    pixels = layer.planes * layer.height * layer.width
     steps = layer.taps * layer.in_blocks
-    inputs = layer.taps * pixels * _channels_in(layer) * stored_bytes
-    tile_bytes = FLOAT_BYTES // 2 if plan.in_half else FLOAT_BYTES
-    panels = tiles * side**2 * steps * layer.in_block * tile_bytes
-    products = tiles * side**2 * _channels_out(layer) * tile_bytes
-    outputs = pixels * _channels_out(layer) * stored_bytes
     there = 2 * side**2 * (TRANSFORM_SLOTS + LOAD_COST)
     back = (side + m) * m * TRANSFORM_SLOTS + (side**2 + m**2) * LOAD_COST
     each = slots(
@@ -119,13 +143,10 @@ def time(layer: Layer, plan: Plan, machine: GpuMachine, stored_bytes: int) -> fl
         inputs=plan.tile.columns,
         multiply=HALF_MULTIPLY if plan.in_half else 1.0,
     )
-    weights = side**2 * layer.weights // FLOAT_BYTES * tile_bytes
     multiplied = tiles * side**2 * layer.depth * layer.out_blocks * each
-    return (
-        _kernel(tiles * steps * there, inputs + panels, machine)
-        + _kernel(multiplied, panels + weights + products, machine)
-        + _kernel(tiles * layer.out_blocks * back, products + outputs, machine)
-    )
+    slots_of_kernels = tiles * steps * there, multiplied, tiles * layer.out_blocks * back
+    moved = _moved(layer, plan, stored_bytes)
+    return sum(_kernel(*kernel, machine) for kernel in zip(slots_of_kernels, moved, strict=True))
 
 
 def candidates(layer: Layer, m: int, machine: GpuMachine, *, in_half: bool = False) -> list[Plan]:
@@ -143,6 +164,27 @@ def candidates(layer: Layer, m: int, machine: GpuMachine, *, in_half: bool = Fal
         tiling = Tiling(m, rows, width, tile.columns, layer.stride)
         plans.append(Plan(tiling, tile, in_half and m == TILES_IN_HALF))
     return plans
+
+
+def _moved(layer: Layer, plan: Plan, stored_bytes: int) -> tuple[float, float, float]:
+    """Return the bytes that each of Winograd's three kernels moves."""
+    places = plan.tiling.side**2
+    tiles, pixels = layer.planes * plan.tiling.tiles, layer.planes * layer.height * layer.width
+    tile_bytes = FLOAT_BYTES // 2 if plan.in_half else FLOAT_BYTES
+    inputs = layer.taps * pixels * _channels_in(layer) * stored_bytes
+    panels = tiles * places * layer.taps * _channels_in(layer) * tile_bytes
+    weights = places * layer.weights // FLOAT_BYTES * tile_bytes
+    products = tiles * places * _channels_out(layer) * tile_bytes
+    outputs = pixels * _channels_out(layer) * stored_bytes
+    return inputs + panels, panels + weights + products, products + outputs
+
+
+def _moved_directly(layer: Layer, stored_bytes: int) -> float:
+    """Return the bytes that a direct convolution moves."""
+    pixels = layer.planes * layer.height * layer.width
+    weights = TAPS * TAPS * layer.weights // FLOAT_BYTES
+    moved = pixels * (_channels_in(layer) * layer.stride**2 + _channels_out(layer)) + weights
+    return moved * stored_bytes
 
 
 def _kernel(work: float, moved: float, machine: GpuMachine) -> float:

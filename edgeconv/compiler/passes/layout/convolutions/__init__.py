@@ -17,6 +17,7 @@ from edgeconv.compiler.passes.layout.convolutions import (
     direct,
     gpu,
     gpu_deformable,
+    gpu_winograd,
     grouped,
     pixel,
     plain,
@@ -50,7 +51,7 @@ GPU_WAYS: tuple[Way, ...] = (
     gpu.depthwise,
     gpu.pointwise,
     gpu.narrow,
-    gpu.by_tiles,
+    gpu_winograd.lower,
     gpu.direct,
     gpu.grouped,
 )

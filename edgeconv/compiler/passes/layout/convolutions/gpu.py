@@ -18,17 +18,13 @@ from edgeconv.compiler.compute.conv import (
     depthwise_blocked,
     pointwise_blocked,
 )
-from edgeconv.compiler.compute.toom_cook import amplification
-from edgeconv.compiler.compute.winograd import winograd_input, winograd_output, winograd_products
 from edgeconv.compiler.passes.conv_call import Convolution, Transposed
-from edgeconv.compiler.passes.layout.convolutions import winograd
 from edgeconv.compiler.passes.layout.convolutions.weights import Pack, packed_weight
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.packing import Array, pack_conv_weight, pack_depthwise_weight
 from edgeconv.compiler.passes.rewriting import shape_of
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine
 from edgeconv.compiler.schedules.gpu.tiles import Tile, block_counts, choose_tile
-from edgeconv.compiler.schedules.gpu.winograd_choice import choose
 from edgeconv.compiler.schedules.machine import round_up
 
 BLOCK = GpuMachine.lanes
@@ -66,45 +62,6 @@ def direct(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int
         return None
     batch = shape_of(conv.data)[0]
     return _call(forms, name, conv, _direct(forms, conv, _tile(forms, conv, batch, conv.size)))
-
-
-def by_tiles(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
-    """Take 3x3 kernels by Winograd's algorithm, where the model says so: three kernels.
-
-    Transformed tiles of 4x4 stay in single precision, with the weights that they are multiplied by:
-    the transform back amplifies the rounding to half beyond what `exporter.tolerance` gives a
-    layer, and what they hold is up to 26 times as large as the image. Those of 2x2 are stored and
-    multiplied in halves where products are.
-    """
-    unit = (1,) * 2
-    window = conv.window
-    if window.stride[-2:] != unit or window.dilation[-2:] != unit or not winograd.fits(forms, conv):
-        return None
-    data = forms.as_blocked(conv.data)
-    layer = winograd.layer_of(forms, conv, shape_of(data))
-    sizes = winograd.permitted_sizes(conv, layer)
-    tables = forms.tables
-    in_half = not forms.in_half.isdisjoint(tables.layers.get(name, ()))
-    plan = choose(layer, sizes, _machine(forms), forms.stored_bytes, in_half=in_half)
-    if plan is None:
-        return None
-    geometry = {"size": conv.size, "tiling": plan.tiling}
-    weight = winograd.packed_weight(forms, conv, plan.tiling, plan.tile.blocks)
-
-    def emit(call: tvm.ir.Call, what: str) -> relax.Var:
-        step = forms.builder.emit(call, f"{name}_{what}")
-        tables.families[step.name] = "winograd"
-        tables.layers[step.name] = tables.layers.get(name, ())
-        if not plan.in_half:
-            tables.singles.add(step.name)
-        return step
-
-    panels = emit(forms.call(winograd_input, [data], window, **geometry), "tiles")
-    products = emit(forms.call(winograd_products, [panels, weight], groups=conv.groups), "products")
-    tables.macs[products.name] = tables.macs.pop(name, 0)
-    if plan.in_half:
-        tables.amplifications[products.name] = amplification(conv.constant, plan.tiling.m)
-    return forms.call(winograd_output, [products], **geometry), BLOCK
 
 
 def narrow(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
