@@ -404,7 +404,8 @@ def _step_results(
         overflow = lost and (in_half or got.dtype == np.float16)
         limit = tolerances[value]
         results.append(StepResult(step.name, step.layers, value, metrics, limit, overflow, in_half))
-    return tuple(results), tuple(skipped)
+    compared = {result.step for result in results}
+    return tuple(results), tuple(name for name in skipped if name not in compared)
 
 
 @contextmanager

@@ -34,10 +34,11 @@ from edgeconv.compiler.passes import (
     own_outputs,
     share_memory,
     split_kernels,
+    sum_pixels,
 )
 from edgeconv.compiler.planner import kernel_functions, plan_graph
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine, machine_of
-from edgeconv.compiler.schedules.machine import FLOAT_BYTES
+from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine
 from edgeconv.exporter import Exported, beyond_half, products
 from edgeconv.inspection import inspect_model, totals
 from edgeconv.plan import Plan
@@ -92,10 +93,14 @@ def passes(
     def fused(graph: Graph) -> Graph:
         return fuse(graph, machine)
 
+    def summed_pixels(graph: Graph) -> Graph:
+        assert isinstance(machine, Machine)
+        return sum_pixels(graph, machine)
+
     first = [fold_scale_shift, blocked, own_outputs, legalize, fused]
     stored = [half] if precision is not Precision.FP32 else []
     if not isinstance(machine, GpuMachine):
-        return [*first, shared, free_operands]
+        return [*first, shared, free_operands, summed_pixels]
     return [*first, split_kernels, *stored, merged, summed, shared]
 
 

@@ -22,6 +22,7 @@ from edgeconv.compiler.schedules.gpu.machine import AnyMachine, GpuMachine, mach
 from edgeconv.compiler.schedules.gpu.refusal import GpuRefusalError
 from edgeconv.compiler.schedules.machine import Machine
 from edgeconv.compiler.schedules.overwriting import write_over_operand
+from edgeconv.compiler.schedules.pixel_sums import sum_pixels
 from edgeconv.compiler.schedules.registry import apply_generic_rule, apply_rule
 from edgeconv.errors import ArtifactError
 from edgeconv.files import cache_dir, recall, trim_cache, write_atomic
@@ -50,7 +51,7 @@ def run_job(job: Job) -> Kernel:
     """Schedule and compile one kernel (in a worker process, or here)."""
     function = from_json_graph_str(job.function)
     if not isinstance(job.machine, GpuMachine):
-        scheduled = write_over_operand(apply_rule(function, job.machine))
+        scheduled = sum_pixels(write_over_operand(apply_rule(function, job.machine)))
         return compile_kernel(scheduled, job.symbol, job.llvm, listing=job.listing)
     try:
         scheduled = apply_rule(function, job.machine)

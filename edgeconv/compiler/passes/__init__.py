@@ -12,6 +12,7 @@ from edgeconv.compiler.passes.own_outputs import own_outputs
 from edgeconv.compiler.passes.rewriting import CALL_TIR
 from edgeconv.compiler.passes.share_memory import pointer_offset, share_memory
 from edgeconv.compiler.passes.split_kernels import split_kernels
+from edgeconv.compiler.passes.sum_pixels import sum_pixels
 
 __all__ = [
     "ALIASING",
@@ -28,4 +29,5 @@ __all__ = [
     "pointer_offset",
     "share_memory",
     "split_kernels",
+    "sum_pixels",
 ]

@@ -100,6 +100,8 @@ class _Planner:
         self._starts: dict[str, int] = {}
         self._expressions: dict[str, relax.Expr] = {}
         self._lines: list[_Line] = []
+        # The variable that takes a result of a kernel with several.
+        self._items: dict[tuple[str, int], str] = {}
         # Which step writes a tensor, or the last part of one.
         self._completed: dict[str, int] = {}
         self._weights = bytearray()
@@ -110,7 +112,13 @@ class _Planner:
         for index, parameter in enumerate(main.params):
             self._expressions[parameter.name] = parameter
             self._storages[parameter.name] = _Storage(Space.INPUT, _bytes(parameter), index)
-        for var, value in bindings_of(main):
+        bindings = bindings_of(main)
+        self._items = {
+            (value.tuple_value.name, value.index): var.name
+            for var, value in bindings
+            if isinstance(value, relax.TupleGetItem)
+        }
+        for var, value in bindings:
             self._visit(var, value)
         results = [output.name for output in output_tuple(main)]
         for index, name in enumerate(results):
@@ -164,9 +172,11 @@ class _Planner:
         line = _Line(var.name, value.args[0].name_hint, inputs)
         single = isinstance(var.ty, relax.TensorType)
         for index, ty in enumerate([var.ty] if single else var.ty.fields):
-            name = var.name if single else _item(var.name, index)
+            name = var.name if single else self._item(var.name, index)
             self._expressions[name] = relax.Var(name, ty)
-            self._storages[name] = self._result(name, step, self._overwritten(line))
+            # Only the first result is written over an operand.
+            overwritten = None if index else self._overwritten(line)
+            self._storages[name] = self._result(name, step, overwritten)
             line.outputs.append(name)
             self._completed[name] = step
         self._lines.append(line)
@@ -194,14 +204,20 @@ class _Planner:
 
     def _alias(self, var: relax.Var, value: relax.Expr) -> None:
         if isinstance(value, relax.TupleGetItem):
-            source = _item(value.tuple_value.name, value.index)
+            source = self._item(value.tuple_value.name, value.index)
         elif isinstance(value, relax.Var):
             source = value.name
         else:
             source = self._operand(value.args[0], len(self._lines))
+        self._expressions[var.name] = var
+        if source == var.name:
+            return
         self._storages[var.name] = self._storages[source]
         self._starts[var.name] = self._starts.get(source, 0)
-        self._expressions[var.name] = var
+
+    def _item(self, name: str, index: int) -> str:
+        """Return the name of a result of a kernel with several: of what takes it, if anything."""
+        return self._items.get((name, index), f"{name} item {index}")
 
     def _operand(self, argument: relax.Expr, step: int) -> str:
         """Return the operand's name, after noting that `step` reads it."""
@@ -300,10 +316,6 @@ class _Planner:
     def _readable(self, line: _Line) -> str:
         value = self._graph.values.get(line.var)
         return re.sub(r"\W+", "_", value.name) if value else line.var.removeprefix("v_")
-
-
-def _item(name: str, index: int) -> str:
-    return f"{name} item {index}"
 
 
 def _bytes(expression: relax.Expr) -> int:

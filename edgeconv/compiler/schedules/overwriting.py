@@ -42,35 +42,48 @@ def write_over_operand(module: tvm.IRModule) -> tvm.IRModule:
 
 def _is_read_where_written(body: Any, operand: Any, result: Any) -> bool:
     """Whether each element of `operand` is read only by the one store of that of `result`."""
+    found = only_store(body, result)
+    if found is None or _loads(body, result):
+        return False
+    store, around = found
+    reads = _loads(store.value, operand)
+    if len(reads) < len(_loads(body, operand)):
+        return False
+    analyzer = sym.Analyzer()
+    for outer in around:
+        if isinstance(outer, s_tir.SBlockRealize):
+            for axis in outer.block.iter_vars:
+                analyzer.bind(axis.var, axis.dom)
+    return all(
+        analyzer.can_prove_equal(read_at, written_at)
+        for read in reads
+        for read_at, written_at in zip(read.indices, store.indices, strict=True)
+    )
+
+
+def only_store(body: Any, result: Any) -> tuple[Any, tuple[Any, ...]] | None:
+    """Return the one store of `result`, and the loops and blocks around it, outermost first.
+
+    None where there are several, or where it stores an element more than once.
+    """
 
     def is_store(node: Any) -> bool:
         return isinstance(node, tirx.BufferStore) and bool(node.buffer.same_as(result))
 
     stores = [path for path in _paths(body, ()) if is_store(path[0])]
-    everywhere = _found(body, tirx.BufferStore, is_store)
-    if not len(stores) == len(everywhere) == 1 or _loads(body, result):
-        return False
+    if not len(stores) == len(_found(body, tirx.BufferStore, is_store)) == 1:
+        return None
     ((store, around),) = stores
-    reads = _loads(store.value, operand)
-    if len(reads) < len(_loads(body, operand)):
-        return False
-    analyzer = sym.Analyzer()
     places, runs = list(store.indices), tirx.const(True, "bool")
     loops: dict[tirx.Var, tvm.ir.Range] = {}
     for outer in reversed(around):
         if isinstance(outer, tirx.For):
             loops[outer.loop_var] = tvm.ir.Range.from_min_extent(outer.min, outer.extent)
             continue
-        for axis in outer.block.iter_vars:
-            analyzer.bind(axis.var, axis.dom)
         places = [_outside(outer, place) for place in places]
         runs = tirx.all(_outside(outer, runs), outer.predicate)
     once = sym.detect_iter_map(places, loops, runs, IterMapLevel.Bijective).indices
-    return len(once) > 0 and all(
-        analyzer.can_prove_equal(read_at, written_at)
-        for read in reads
-        for read_at, written_at in zip(read.indices, store.indices, strict=True)
-    )
+    return (store, around) if len(once) > 0 else None
 
 
 def _paths(statement: Any, around: tuple[Any, ...]) -> Iterator[tuple[Any, tuple[Any, ...]]]:
