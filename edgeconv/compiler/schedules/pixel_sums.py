@@ -296,12 +296,9 @@ def _sizes(
     within = {loop.loop_var: int(loop.extent) for loop in inner}
     for var, count in {**outer, **within}.items():
         analyzer.bind(var, tvm.ir.Range.from_min_extent(0, count))
-    unrolled = {
-        loop.loop_var: int(loop.extent)
-        for loop in inner
-        if loop.kind in (tirx.ForKind.UNROLLED, tirx.ForKind.VECTORIZED)
-    }
-    vectors = [loop.loop_var for loop in inner if loop.kind == tirx.ForKind.VECTORIZED]
+    kinds = {loop.loop_var: loop.kind for loop in inner}
+    vectors = {var: within[var] for var, kind in kinds.items() if kind == tirx.ForKind.VECTORIZED}
+    unrolled = {var: within[var] for var, kind in kinds.items() if kind == tirx.ForKind.UNROLLED}
     boxes = [box for value in values if (box := _box(analyzer, value, within)) is not None]
     volume = prod(size for size, _ in boxes)
     if len(boxes) < len(values) or volume != prod(within.values()):
@@ -311,10 +308,10 @@ def _sizes(
         if not any(axis.var.same_as(pixel.var) for pixel in pixels):
             continue
         size, begin = box
-        tile = _box(analyzer, value, unrolled)
-        if any(uses(value, vector) for vector in vectors):
+        lanes, tile = _box(analyzer, value, vectors), _box(analyzer, value, {**unrolled, **vectors})
+        if lanes is None or lanes[0] > 1 or tile is None:
             return None
-        if tile is None or not analyzer.can_prove_equal(tirx.floormod(begin, size), 0):
+        if not analyzer.can_prove_equal(tirx.floormod(begin, size), 0):
             return None
         fitting = [n for n in range(tile[0], size + 1, tile[0]) if size % n == 0]
         choices.append(fitting or [size])
