@@ -21,7 +21,6 @@ from edgeconv.compiler.codegen.extrema import propagate_nan
 from edgeconv.compiler.codegen.functions import inline_functions
 from edgeconv.compiler.codegen.kernel import Kernel
 from edgeconv.compiler.codegen.neon import multiply_tiles
-from edgeconv.compiler.codegen.pixel_sums import add_in_pairs
 from edgeconv.compiler.codegen.prefetch import prefetch_streams
 from edgeconv.compiler.codegen.shuffles import shuffle_loads
 from edgeconv.compiler.codegen.tails import decide_in_tails
@@ -170,8 +169,7 @@ def compile_kernel(scheduled: tvm.IRModule, symbol: str, llvm: Llvm, *, listing:
     module = _flattening()(tvm.IRModule({symbol: function}))
     function, tiles = multiply_tiles(decide_in_tails(transpose_tiles(module[symbol])))
     module = _unrolling()(tvm.IRModule({symbol: function}))
-    function = add_in_pairs(module[symbol])
-    function = shuffle_loads(propagate_nan(function, llvm.triple))
+    function = shuffle_loads(propagate_nan(module[symbol], llvm.triple))
     function = inline_functions(function)
     function = prefetch_streams(function)
     allocations = _Allocations()

@@ -26,8 +26,6 @@ from edgeconv.compiler.schedules.cpu.generic import LONG_SUM
 from edgeconv.compiler.schedules.overwriting import only_store
 
 SUMS = "edgeconv.sums"
-# The buffer of the sums, which no other parameter is called.
-NAME = "pixel_sums"
 # The first axis of pixels in (N, blocks, *spatial, lanes).
 SPATIAL = 2
 # Iterations of a parallel loop that threads can share.
@@ -115,7 +113,7 @@ def sum_pixels(module: tvm.IRModule) -> tvm.IRModule:
     parts, result = _parts(function), function.params[-1]
     assert parts is not None
     assert list(parts.shape) == json.loads(function.attrs[SUMS])
-    sums = tirx.decl_buffer(parts.shape, result.dtype, NAME, layout=None)
+    sums = tirx.decl_buffer(parts.shape, result.dtype, "sums", layout=None)
 
     def summed(block: Any) -> Any:
         if block.name_hint == parts.block.name_hint:
