@@ -216,7 +216,7 @@ def _of_sums(
         return tirx.For(loop.loop_var, loop.min, size, loop.kind, loop.body)
 
     tvm_ffi.structural_walk(function.body, (s_tir.SBlockRealize, note))
-    body = moved(function.body, image, buffer, [0] * len(shape))
+    body = moved(function.body, image, buffer, list)
     body = tvm_ffi.structural_map(
         body, [(s_tir.SBlock, block_over_sums), (tirx.For, loop_over_sums)]
     )
