@@ -2,6 +2,6 @@
 
 from hypothesis import settings
 
-# A run repeats the one before; `--hypothesis-profile=default` draws afresh.
-settings.register_profile("repeatable", derandomize=True)
+# A run repeats the one before, and may be slow; `--hypothesis-profile=default` draws afresh.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
