@@ -17,6 +17,7 @@ from tvm import relax, s_tir, sym, tirx
 
 from edgeconv.compiler.graph import Graph
 from edgeconv.compiler.passes.rewriting import CALL_TIR, bindings_of, op_name, shape_of
+from edgeconv.compiler.schedules.cpu.blocking import TASKS
 from edgeconv.compiler.schedules.cpu.separable import POINTWISE, WINDOW, band_rows, row_tile
 from edgeconv.compiler.schedules.cpu.window import MAX_UNROLLED_TAPS
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, pixel_tile
@@ -79,6 +80,8 @@ def _wins(
     data, weight = (shape_of(operand) for operand in first.args[1].fields[:2])
     blocks, in_block = weight[-2], data[-1]
     whole = pixel_tile(height * width, [blocks], machine, block=lanes, in_block=in_block)
+    if machine.is_aarch64 and prod(shape[:2]) // blocks < TASKS:
+        return False  # a task there takes all rows
     row = row_tile(width, blocks, machine, lanes=lanes, in_block=in_block)
     pad = _block(graph, second, "pad")
     return row.cost <= ROW_TILE_COST * whole.cost and _in_bands(window, pad, shape, blocks, machine)

@@ -29,15 +29,16 @@ def roll_rows(sch: s_tir.Schedule, image: Any, row: Any, around: Any) -> None:
         sch: the schedule.
         image: a block that writes (N, blocks, rows, columns, lanes).
         row: the loop over rows around it and around what it reads.
-        around: the loop around that one, and around all that reads the image; each iteration reads
-            as many rows as the one before, a stride further on.
+        around: the loop around that one, and around all that reads the image, from its first row
+            to its last; each iteration reads as many rows as the one before, a stride further on.
     """
     turn, loop, block = sch.get(around).loop_var, sch.get(row), sch.get(image)
     buffer, height, count = block.writes[0].source, block.iter_vars[-3].dom.extent, loop.extent
     analyzer = loop_bounds(sch)
     place = sch.get(sch.get_loops(image)[-1]).body.iter_values[-3]
     first = replaced(place, loop.loop_var, _ZERO)
-    top = analyzer.simplify(replaced(first, turn, _ZERO))
+    # A number: no other loop moves the rows.
+    top = int(analyzer.simplify(replaced(first, turn, _ZERO)))
     stride = analyzer.simplify(replaced(first, turn, _ZERO + 1) - top)
     begin = tirx.max(tirx.min(turn, 1) * (count - stride), -first)
     end = tirx.min(count, height - first)
@@ -58,7 +59,7 @@ def roll_rows(sch: s_tir.Schedule, image: Any, row: Any, around: Any) -> None:
         old, values = realize.block, [bounded(value) for value in realize.iter_values]
         if old.same_as(block):
             new[old] = _in_turn(old, count)
-            values += [top, analyzer.simplify(place - top)]
+            values.append(place)
         elif any(read.source.same_as(buffer) for read in old.reads):
             new[old] = moved(old, buffer, buffer, in_ring)
         return s_tir.SBlockRealize(values, bounded(realize.predicate), new.get(old, old))
@@ -77,22 +78,17 @@ def roll_rows(sch: s_tir.Schedule, image: Any, row: Any, around: Any) -> None:
 def _in_turn(block: Any, count: Any) -> Any:
     """Return the block that computes an image, with its rows in a ring of `count`.
 
-    An axis of its own, which is not parallel, says how far the row is from a task's first: so the
-    ring is made once for a task.
+    The row once more, as an axis that is not parallel, makes the ring one for all iterations. Were
+    the row to depend on a parallel loop, there would be one ring for all of that loop's, too.
     """
     axis = block.iter_vars[-3]
-    top, turn = tirx.Var("v_top", "int32"), tirx.Var("v_turn", "int32")
-    span = tvm.ir.Range.from_min_extent(-axis.dom.extent, 2 * axis.dom.extent)
-    ring = [
-        tirx.IterVar(span, top, tirx.IterVar.DataPar),
-        tirx.IterVar(span, turn, tirx.IterVar.Opaque),
-    ]
+    row = tirx.Var("v_turn", "int32")
+    span = tvm.ir.Range.from_min_extent(-axis.dom.extent, 3 * axis.dom.extent)
 
     def placed(indices: Sequence[Any]) -> list[Any]:
-        return [*indices[:-3], (top + turn) % count, *indices[-2:]]
+        return [*indices[:-3], row % count, *indices[-2:]]
 
     buffer = block.writes[0].source
     inner = moved(block, buffer, buffer, placed)
-    return s_tir.SBlock(
-        [*block.iter_vars, *ring], inner.reads, inner.writes, inner.name_hint, inner.body
-    )
+    axes = [*block.iter_vars, tirx.IterVar(span, row, tirx.IterVar.Opaque)]
+    return s_tir.SBlock(axes, inner.reads, inner.writes, inner.name_hint, inner.body)

@@ -4,8 +4,8 @@ A task computes what a band of output rows needs of the pointwise layer's result
 blocks of it at a time, which then never leave the second-level cache. Neighbouring bands compute
 the rows that both need.
 
-On AArch64, where caches are small and misses cost most, rows are computed right before the output
-that reads them, in place of those that nothing reads any more (`rolling.py`).
+On AArch64, where caches are small and misses cost most, a task takes all rows: each is computed
+right before the output that reads it, in place of one that nothing reads any more (`rolling.py`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from edgeconv.compiler.schedules.common import (
 )
 from edgeconv.compiler.schedules.cpu import pointwise, window
 from edgeconv.compiler.schedules.cpu.accumulate import accumulate, in_block, tile_blocks
-from edgeconv.compiler.schedules.cpu.blocking import TASKS
 from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.cpu.rolling import roll_rows
 from edgeconv.compiler.schedules.machine import (
@@ -68,13 +67,12 @@ def band_rows(rows: int, image: Sequence[int], blocks: int, machine: Machine) ->
     """Return how many of the output's `rows` a band has.
 
     What it reads of the `image` (N, blocks, rows, columns, lanes), so many channel `blocks` at a
-    time, fills a quarter of the second-level cache. Where a few rows are there at a time, there are
-    as many bands as tasks need.
+    time, fills a quarter of the second-level cache. Where a few rows are there at a time, it has
+    them all.
     """
     if machine.is_aarch64:
-        most = rows * prod(image[:2]) // (blocks * TASKS)
-    else:
-        most = machine.l2_bytes // 4 * rows // (prod(image[2:]) * blocks * FLOAT_BYTES)
+        return rows
+    most = machine.l2_bytes // 4 * rows // (prod(image[2:]) * blocks * FLOAT_BYTES)
     return largest_divisor(rows, max(1, most))
 
 
