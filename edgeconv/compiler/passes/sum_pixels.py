@@ -167,7 +167,9 @@ def _shapes(graph: Graph, images: set[str], machine: Machine) -> dict[str, tuple
         if name not in known:
             function = graph.module[value.args[0]]
             known[name] = sums_shape(write_over_operand(apply_rule(function, machine)))
-        if (shape := known[name]) is not None:
+        shape = known[name]
+        # An element-wise kernel may store an image as a matrix of pixels, which its mean does not.
+        if shape is not None and len(shape) == len(var.ty.shape):
             shapes[var.name] = shape
     return shapes
 
