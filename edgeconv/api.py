@@ -114,6 +114,8 @@ def compile(
     """
     if threads < 1:
         raise UsageError(f"threads={threads}: must be 1 or more")
+    if not traffic >= 1:  # NaN is not
+        raise UsageError(f"traffic={traffic}: must be 1 or more, or inf")
     board = load_target(target) if isinstance(target, str) else target
     storage = _choice(precision, "precision", Precision)
     if storage is not Precision.FP32 and board.gpu is None:

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
+import pytest
 from onnx import helper, numpy_helper
 
 from edgeconv.artifact import Artifact
+from edgeconv.compiler import pipeline
 from edgeconv.compiler.link import Emit
 from edgeconv.compiler.pipeline import compile_exported
 from edgeconv.exporter import Exported, GoldenCase, reference_values
@@ -60,6 +62,30 @@ def compile_model(model: onnx.ModelProto, inputs: Arrays, target: str = "host") 
     """Compile with a shared library on this machine, a runner elsewhere."""
     emit = Emit.LIB if target == "host" else Emit.EXE
     return compile_exported(exported(model, inputs), load_target(target), emit=emit)
+
+
+class Case(Protocol):
+    """A part of a graph."""
+
+    def nodes(self, p: str) -> tuple[list[onnx.NodeProto], Arrays, Arrays, list[str]]:
+        """Return nodes, inputs, constants and outputs, whose names begin with `p`."""
+        ...
+
+
+def compile_with_and_without(
+    pass_name: str, cases: Sequence[Case], target: str
+) -> tuple[Artifact, Artifact, Arrays]:
+    """Return the cases in one model, compiled with a pass and without it, and their inputs."""
+    parts = [case.nodes(f"n{i}_") for i, case in enumerate(cases)]
+    nodes = [node for part in parts for node in part[0]]
+    inputs = {name: array for part in parts for name, array in part[1].items()}
+    used = {name for node in nodes for name in node.input}
+    constants = {name: array for part in parts for name, array in part[2].items() if name in used}
+    model = graph_model(nodes, inputs, [name for part in parts for name in part[3]], constants)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, pass_name, lambda graph, *_: graph)
+        without = compile_model(model, inputs, target)
+    return compile_model(model, inputs, target), without, inputs
 
 
 def compile_for_gpu(model: onnx.ModelProto, inputs: Arrays, target: str) -> Artifact:

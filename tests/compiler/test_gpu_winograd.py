@@ -24,7 +24,7 @@ from edgeconv.compiler.schedules.gpu.machine import GpuMachine, machine_of
 from edgeconv.compiler.schedules.gpu.winograd_choice import Offer, Plan
 from edgeconv.compiler.schedules.winograd import Layer
 from edgeconv.devices import open_session
-from edgeconv.errors import NumericError
+from edgeconv.errors import NumericError, UsageError
 from edgeconv.plan import Backend, Space, Step
 from edgeconv.precision import Precision
 from edgeconv.target import load_target
@@ -300,3 +300,9 @@ def test_the_budget_is_kept_and_used(offers: dict[str, Offer], budget: float) ->
 def test_those_that_gain_most_for_a_byte_come_first() -> None:
     offers = {"a": Offer(ANY, 9, 4), "b": Offer(ANY, 4, 1), "c": Offer(ANY, 8, 3)}
     assert list(winograd_choice.within(offers, 4)) == ["b", "c"]
+
+
+@pytest.mark.parametrize("traffic", [0.5, -math.inf, math.nan])
+def test_less_traffic_than_convolutions_need_is_refused(traffic: float) -> None:
+    with pytest.raises(UsageError, match=f"traffic={traffic}: must be 1 or more"):
+        edgeconv.compile("zoo:resnet18/tiny", target="mali-g610", traffic=traffic)

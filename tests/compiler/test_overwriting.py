@@ -15,13 +15,13 @@ from onnx_graphs import (
     Arrays,
     assert_close,
     compile_model,
+    compile_with_and_without,
     exported,
     graph_model,
     run_library,
 )
 
 from edgeconv.artifact import Artifact
-from edgeconv.compiler import pipeline
 from edgeconv.devices import open_session
 from edgeconv.plan import Space, Step
 
@@ -112,19 +112,7 @@ class Case:
 
 def compiled(cases: Sequence[Case], target: str = "host") -> tuple[Artifact, Artifact, Arrays]:
     """Return the cases side by side, written over operands and not, and the inputs."""
-    parts = [case.nodes(f"n{i}_") for i, case in enumerate(cases)]
-    nodes = [node for part in parts for node in part[0]]
-    inputs = {name: array for part in parts for name, array in part[1].items()}
-    constants = {name: array for part in parts for name, array in part[2].items()}
-    model = graph_model(nodes, inputs, [name for part in parts for name in part[3]], constants)
-
-    def untouched(graph):
-        return graph
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "free_operands", untouched)
-        separate = compile_model(model, inputs, target)
-    return compile_model(model, inputs, target), separate, inputs
+    return compile_with_and_without("free_operands", cases, target)
 
 
 SIZES = st.one_of(

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
-from onnx_graphs import Arrays, compile_model, graph_model, run_library
+from onnx_graphs import Arrays, compile_model, compile_with_and_without, graph_model, run_library
 
 from edgeconv.artifact import Artifact
-from edgeconv.compiler import pipeline
 from edgeconv.devices import open_session
 from edgeconv.plan import Step
 
@@ -105,17 +104,7 @@ class Case:
 
 def compiled(cases: Sequence[Case], target: str = "host") -> tuple[Artifact, Artifact, Arrays]:
     """Return the cases side by side, with sums and without, and the inputs."""
-    parts = [case.nodes(f"n{i}_") for i, case in enumerate(cases)]
-    nodes = [node for part in parts for node in part[0]]
-    inputs = {name: array for part in parts for name, array in part[1].items()}
-    constants = {name: array for part in parts for name, array in part[2].items()}
-    used = {name for node in nodes for name in node.input}
-    constants = {name: array for name, array in constants.items() if name in used}
-    model = graph_model(nodes, inputs, [name for part in parts for name in part[3]], constants)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "sum_pixels", lambda graph, machine: graph)
-        separate = compile_model(model, inputs, target)
-    return compile_model(model, inputs, target), separate, inputs
+    return compile_with_and_without("sum_pixels", cases, target)
 
 
 def summing(artifact: Artifact) -> list[Step]:
