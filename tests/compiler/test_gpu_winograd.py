@@ -133,13 +133,13 @@ def test_values_near_the_end_of_half_precision_do_not_overflow(
     net = torch.nn.Sequential(
         torch.nn.Conv2d(8, 16, 3, padding=1), torch.nn.Conv2d(16, 8, 3, padding=1)
     ).eval()
-    with torch.no_grad():
-        net[0].weight *= 2.5e4
-        net[1].weight /= 2.5e4
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 8, 16, 16), np.float32))
+    # The end is 65504; other inputs that are verified reach half as far again at most.
     with torch.no_grad():
-        largest = float(net[0](x).abs().max())
-    assert 3e4 < largest < 65504
+        factor = 4e4 / float(net[0](x).abs().max())
+        net[0].weight *= factor
+        net[0].bias *= factor
+        net[1].weight /= factor
     artifact = edgeconv.compile(net, (x,), target="mali-g610", precision="fp16")
     assert len(steps_of(artifact)) == 4
     assert artifact.verify().passed
