@@ -21,7 +21,7 @@ from edgeconv.compiler.passes.layout.convolutions import gpu_winograd
 from edgeconv.compiler.pipeline import compile_exported
 from edgeconv.compiler.schedules.gpu import winograd_choice
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine, machine_of
-from edgeconv.compiler.schedules.gpu.winograd_choice import Offer, Plan
+from edgeconv.compiler.schedules.gpu.winograd_choice import Offer, WinogradPlan
 from edgeconv.compiler.schedules.winograd import Layer
 from edgeconv.devices import open_session
 from edgeconv.errors import NumericError, UsageError
@@ -38,7 +38,7 @@ AWKWARD_HERE = [
 ]
 
 
-def everything(offers: Mapping[str, Offer], _: float) -> dict[str, Plan]:
+def everything(offers: Mapping[str, Offer], _: float) -> dict[str, WinogradPlan]:
     """Take all plans, whatever they add to the traffic."""
     return {name: offer.plan for name, offer in offers.items()}
 
@@ -282,7 +282,7 @@ def test_work_and_traffic_of_a_chosen_layer_are_those_of_the_model() -> None:
     assert np.prod(multiplied.shape) * 16 == 36 * channels * 56 * 56
 
 
-ANY = Plan(winograd_choice.Tiling(2, 1, 1, 1), winograd_choice.Tile(1, 1))
+ANY = WinogradPlan(winograd_choice.Tiling(2, 1, 1, 1), winograd_choice.Tile(1, 1))
 some_offers = st.lists(st.tuples(st.floats(1, 1e9), st.floats(1, 1e9)), max_size=8).map(
     lambda pairs: {str(i): Offer(ANY, *pair) for i, pair in enumerate(pairs)}
 )

@@ -15,7 +15,7 @@ from edgeconv.compiler.compute.layout import block_channels, unblock_channels
 from edgeconv.compiler.graph import Graph, Value
 from edgeconv.compiler.passes.rewriting import bindings_of, shape_of, uses_of
 from edgeconv.compiler.schedules.gpu.machine import AnyMachine
-from edgeconv.compiler.schedules.gpu.winograd_choice import Plan
+from edgeconv.compiler.schedules.gpu.winograd_choice import WinogradPlan
 from edgeconv.compiler.schedules.machine import Machine, channel_block
 
 
@@ -55,7 +55,7 @@ class Forms:
         self.stored_bytes = stored_bytes
         self.in_half = in_half
         self.winograd = winograd
-        self.tiled: Mapping[str, Plan] = {}
+        self.tiled: Mapping[str, WinogradPlan] = {}
         self.definitions = {var.name: value for var, value in bindings_of(tables.main)}
         self.uses = uses_of(tables.main)
         self.plain: dict[str, relax.Expr] = {}

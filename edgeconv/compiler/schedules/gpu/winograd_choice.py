@@ -48,7 +48,7 @@ LAUNCH_BYTES = 1 << 17
 
 
 @dataclass(frozen=True)
-class Plan:
+class WinogradPlan:
     """How to cut the image, and what a work-item computes of the products.
 
     Transformed tiles and weights are halves where `in_half`, else floats.
@@ -63,14 +63,14 @@ class Plan:
 class Offer:
     """What a plan brings: the time that it gains, and the bytes that it adds."""
 
-    plan: Plan
+    plan: WinogradPlan
     gain: float
     added: float
 
 
-def within(offers: Mapping[str, Offer], budget: float) -> dict[str, Plan]:
+def within(offers: Mapping[str, Offer], budget: float) -> dict[str, WinogradPlan]:
     """Return the plans that gain most for each byte, which together add no more than `budget`."""
-    taken: dict[str, Plan] = {}
+    taken: dict[str, WinogradPlan] = {}
     for name, offer in sorted(offers.items(), key=lambda item: -item[1].gain / item[1].added):
         if offer.added <= budget:
             budget -= offer.added
@@ -79,7 +79,12 @@ def within(offers: Mapping[str, Offer], budget: float) -> dict[str, Plan]:
 
 
 def offer(
-    layer: Layer, plan: Plan, machine: GpuMachine, stored_bytes: int, *, in_half: bool = False
+    layer: Layer,
+    plan: WinogradPlan,
+    machine: GpuMachine,
+    stored_bytes: int,
+    *,
+    in_half: bool = False,
 ) -> Offer:
     """Return what a plan brings; the arguments are those of `choose`."""
     direct = direct_time(layer, machine, stored_bytes, in_half=in_half)
@@ -95,7 +100,7 @@ def choose(
     stored_bytes: int,
     *,
     in_half: bool = False,
-) -> Plan | None:
+) -> WinogradPlan | None:
     """Return the fastest plan; None where it is not `GAIN` times as fast as a direct convolution.
 
     Args:
@@ -129,7 +134,7 @@ def direct_time(
     return _kernel(work, _moved_directly(layer, stored_bytes), machine)
 
 
-def time(layer: Layer, plan: Plan, machine: GpuMachine, stored_bytes: int) -> float:
+def time(layer: Layer, plan: WinogradPlan, machine: GpuMachine, stored_bytes: int) -> float:
     """Return the time of the three kernels of Winograd convolution."""
     m, side, tiles = plan.tiling.m, plan.tiling.side, layer.planes * plan.tiling.tiles
     steps = layer.taps * layer.in_blocks
@@ -149,7 +154,9 @@ def time(layer: Layer, plan: Plan, machine: GpuMachine, stored_bytes: int) -> fl
     return sum(_kernel(*kernel, machine) for kernel in zip(slots_of_kernels, moved, strict=True))
 
 
-def candidates(layer: Layer, m: int, machine: GpuMachine, *, in_half: bool = False) -> list[Plan]:
+def candidates(
+    layer: Layer, m: int, machine: GpuMachine, *, in_half: bool = False
+) -> list[WinogradPlan]:
     """Return plans for tiles of m x m outputs, in halves if they may be.
 
     The tiles are cut into whole runs of columns: that is a matter of how many rows of them there
@@ -162,11 +169,11 @@ def candidates(layer: Layer, m: int, machine: GpuMachine, *, in_half: bool = Fal
     for rows in sorted({round_up(height, count) for count in range(1, MAX_COLUMNS + 1)}):
         tile = choose_tile(rows * width, others, counts, machine, whole=True)
         tiling = Tiling(m, rows, width, tile.columns, layer.stride)
-        plans.append(Plan(tiling, tile, in_half and m == TILES_IN_HALF))
+        plans.append(WinogradPlan(tiling, tile, in_half and m == TILES_IN_HALF))
     return plans
 
 
-def _moved(layer: Layer, plan: Plan, stored_bytes: int) -> tuple[float, float, float]:
+def _moved(layer: Layer, plan: WinogradPlan, stored_bytes: int) -> tuple[float, float, float]:
     """Return the bytes that each of Winograd's three kernels moves."""
     places = plan.tiling.side**2
     tiles, pixels = layer.planes * plan.tiling.tiles, layer.planes * layer.height * layer.width

@@ -18,10 +18,16 @@ from edgeconv.compiler.passes.layout.convolutions import winograd
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.rewriting import op_name, shape_of
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine
-from edgeconv.compiler.schedules.gpu.winograd_choice import Offer, Plan, choose, offer, within
+from edgeconv.compiler.schedules.gpu.winograd_choice import (
+    Offer,
+    WinogradPlan,
+    choose,
+    offer,
+    within,
+)
 
 
-def plans(forms: Forms, traffic: float) -> dict[str, Plan]:
+def plans(forms: Forms, traffic: float) -> dict[str, WinogradPlan]:
     """Return how to cut images into tiles, by the convolutions' names.
 
     Args:
