@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -202,6 +203,7 @@ def _ensure(path: Path, data: bytes, mode: int) -> None:
         write_atomic(path, data, mode)
 
 
+@functools.cache
 def _version() -> str:
     try:
         return metadata.version("edgeconv")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -240,10 +241,16 @@ def _assemble(
             macs=summary.macs,
         ),
         target=target,
-        tools={tool: metadata.version(tool) for tool in TOOLS},
+        tools=dict(_tool_versions()),
         golden=[case.label for case in exported.golden],
         threads=threads,
         preprocessing=None if preprocessing is None else asdict(preprocessing),
         emit=emit.value,
         precision=precision,
     )
+
+
+@functools.cache
+def _tool_versions() -> Mapping[str, str]:
+    """Return the versions of `TOOLS`; reading them takes as long as compiling a small kernel."""
+    return {tool: metadata.version(tool) for tool in TOOLS}

@@ -178,11 +178,32 @@ def _of_sums(
     builder: relax.BlockBuilder, call: tvm.ir.Call, mean: _Mean, sums: relax.Expr
 ) -> tvm.ir.Call:
     """Return a mean's call that reads sums, as many as there are parts, instead of an image."""
-    function = builder.get()[call.args[0]]
+    function = _over_sums(builder.get()[call.args[0]], mean, [int(n) for n in sums.ty.shape])
+    callee = builder.add_func(function, f"{call.args[0].name_hint}_of_sums")
+    operands = list(call.args[1].fields)
+    operands[mean.position] = sums
+    return tvm.ir.Call(call.op, [callee, relax.Tuple(operands)], call.attrs, call.ty_args)
+
+
+def _over_sums(function: tirx.PrimFunc, mean: _Mean, shape: list[int]) -> tirx.PrimFunc:
+    """Return a mean's function whose operand is sums of `shape`."""
     image = function.params[mean.position]
-    shape = [int(size) for size in sums.ty.shape]
-    buffer = tirx.decl_buffer(shape, image.dtype, image.name, layout=None)
-    sizes = list(zip(mean.axes, shape[SPATIAL:-1], strict=True))
+    sums = tirx.decl_buffer(shape, image.dtype, image.name, layout=None)
+    body = _resized(function.body, list(zip(mean.axes, shape[SPATIAL:-1], strict=True)))
+    parameters = list(function.params)
+    parameters[mean.position] = sums
+    made = tirx.PrimFunc(
+        parameters, moved(body, image, sums, list), function.ret_type, function.attrs
+    )
+    if FRAMES not in (function.attrs or {}):
+        return made
+    boxes = json.loads(function.attrs[FRAMES])
+    boxes[mean.position] = None
+    return made.with_attr(FRAMES, json.dumps(boxes))
+
+
+def _resized(body: Any, sizes: list[tuple[Any, int]]) -> Any:
+    """Return a body in which axes of blocks, and the loops over them, have other sizes."""
     loops: list[tuple[Any, int]] = []
 
     def size_of(var: Any, table: list[tuple[Any, int]]) -> Any:
@@ -193,15 +214,15 @@ def _of_sums(
         pairs = zip(realize.block.iter_vars, realize.iter_values, strict=True)
         loops.extend((value, size) for a, value in pairs for v, size in sizes if v.same_as(a.var))
 
-    def axis_over_sums(axis: Any) -> Any:
+    def resized_axis(axis: Any) -> Any:
         size = size_of(axis.var, sizes)
         if size is None:
             return axis
         return tirx.IterVar(tvm.ir.Range.from_min_extent(size * 0, size), axis.var, axis.iter_type)
 
-    def block_over_sums(block: Any) -> Any:
+    def resized_block(block: Any) -> Any:
         return s_tir.SBlock(
-            [axis_over_sums(axis) for axis in block.iter_vars],
+            [resized_axis(axis) for axis in block.iter_vars],
             block.reads,
             block.writes,
             block.name_hint,
@@ -211,25 +232,11 @@ def _of_sums(
             annotations=block.annotations,
         )
 
-    def loop_over_sums(loop: Any) -> Any:
+    def resized_loop(loop: Any) -> Any:
         size = size_of(loop.loop_var, loops)
         if size is None:
             return loop
         return tirx.For(loop.loop_var, loop.min, size, loop.kind, loop.body)
 
-    tvm_ffi.structural_walk(function.body, (s_tir.SBlockRealize, note))
-    body = moved(function.body, image, buffer, list)
-    body = tvm_ffi.structural_map(
-        body, [(s_tir.SBlock, block_over_sums), (tirx.For, loop_over_sums)]
-    )
-    parameters = list(function.params)
-    parameters[mean.position] = buffer
-    made = tirx.PrimFunc(parameters, body, function.ret_type, function.attrs)
-    if FRAMES in (function.attrs or {}):
-        boxes = json.loads(function.attrs[FRAMES])
-        boxes[mean.position] = None
-        made = made.with_attr(FRAMES, json.dumps(boxes))
-    callee = builder.add_func(made, f"{call.args[0].name_hint}_of_sums")
-    operands = list(call.args[1].fields)
-    operands[mean.position] = sums
-    return tvm.ir.Call(call.op, [callee, relax.Tuple(operands)], call.attrs, call.ty_args)
+    tvm_ffi.structural_walk(body, (s_tir.SBlockRealize, note))
+    return tvm_ffi.structural_map(body, [(s_tir.SBlock, resized_block), (tirx.For, resized_loop)])

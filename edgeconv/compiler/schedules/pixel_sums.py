@@ -294,9 +294,6 @@ def _sizes(
     within = {loop.loop_var: int(loop.extent) for loop in inner}
     for var, count in {**outer, **within}.items():
         analyzer.bind(var, tvm.ir.Range.from_min_extent(0, count))
-    kinds = {loop.loop_var: loop.kind for loop in inner}
-    vectors = {var: within[var] for var, kind in kinds.items() if kind == tirx.ForKind.VECTORIZED}
-    unrolled = {var: within[var] for var, kind in kinds.items() if kind == tirx.ForKind.UNROLLED}
     boxes = [box for value in values if (box := _box(analyzer, value, within)) is not None]
     volume = prod(size for size, _ in boxes)
     if len(boxes) < len(values) or volume != prod(within.values()):
@@ -305,14 +302,10 @@ def _sizes(
     for axis, value, box in zip(realize.block.iter_vars, values, boxes, strict=True):
         if not any(axis.var.same_as(pixel.var) for pixel in pixels):
             continue
-        size, begin = box
-        lanes, tile = _box(analyzer, value, vectors), _box(analyzer, value, {**unrolled, **vectors})
-        if lanes is None or lanes[0] > 1 or tile is None:
+        fitting = _sizes_on_axis(analyzer, value, box, inner)
+        if fitting is None:
             return None
-        if not analyzer.can_prove_equal(tirx.floormod(begin, size), 0):
-            return None
-        fitting = [n for n in range(tile[0], size + 1, tile[0]) if size % n == 0]
-        choices.append(fitting or [size])
+        choices.append(fitting)
         extents.append(int(axis.dom.extent))
     longest = max(LONG_SUM, 2 * isqrt(prod(extents)))
 
@@ -321,6 +314,26 @@ def _sizes(
 
     every = sorted(product(*choices), key=length)
     return list([*every[:1], *(sizes for sizes in every if length(sizes) <= longest)][-1])
+
+
+def _sizes_on_axis(
+    analyzer: Any, value: Any, box: tuple[int, Any], inner: list[Any]
+) -> list[int] | None:
+    """Return sizes that a part may have on an axis over pixels: of some whole register tiles.
+
+    None where a vector has several pixels, or where tasks do not cut the axis evenly.
+    """
+    vectors, unrolled = (
+        {loop.loop_var: int(loop.extent) for loop in inner if loop.kind == kind}
+        for kind in (tirx.ForKind.VECTORIZED, tirx.ForKind.UNROLLED)
+    )
+    lanes, tile = _box(analyzer, value, vectors), _box(analyzer, value, {**unrolled, **vectors})
+    size, begin = box
+    if lanes is None or lanes[0] > 1 or tile is None:
+        return None
+    if not analyzer.can_prove_equal(tirx.floormod(begin, size), 0):
+        return None
+    return [n for n in range(tile[0], size + 1, tile[0]) if size % n == 0] or [size]
 
 
 def _box(analyzer: Any, value: Any, inner: dict[Any, int]) -> tuple[int, Any] | None:
