@@ -22,6 +22,7 @@ import tvm
 from tvm import relax
 
 from edgeconv.compiler.graph import Graph
+from edgeconv.compiler.passes.conv_window import with_convolutions
 from edgeconv.compiler.passes.rewriting import (
     CALL_TIR,
     arguments_of,
@@ -32,7 +33,6 @@ from edgeconv.compiler.passes.rewriting import (
     shape_of,
     substitute,
 )
-from edgeconv.compiler.passes.separable import with_depthwise
 from edgeconv.compiler.passes.views import as_view, with_plain_results, with_views
 from edgeconv.compiler.schedules.gpu.machine import AnyMachine
 from edgeconv.compiler.schedules.gpu.views import PLAIN, VIEW
@@ -48,15 +48,15 @@ def fuse(graph: Graph, machine: AnyMachine | None = None) -> Graph:
     """Return the graph with chains merged into one TIR function each.
 
     On GPUs, kernels also take in the views that they read, and the plain form of a result; on CPUs,
-    depthwise convolutions the pointwise ones before them where that wins. Without a machine, chains
-    are all that is merged.
+    depthwise convolutions and pools the convolutions before them where that wins. Without a
+    machine, chains are all that is merged.
     """
     groups = _chains(graph)
     calls = {var.name: (var, value) for var, value in bindings_of(graph.main)}
     kinds: dict[str, str] = {}
     taken_in: set[str] = set()
     if isinstance(machine, Machine):
-        groups = with_depthwise(graph, groups, _uses(graph), machine)
+        groups = with_convolutions(graph, groups, _uses(graph), machine)
     elif machine is not None:
         groups = with_plain_results(graph, groups)
         kinds = dict.fromkeys(groups.keys() & graph.views, PLAIN)

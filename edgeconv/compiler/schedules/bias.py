@@ -35,6 +35,8 @@ def start_from_bias(module: tvm.IRModule, anchor: str) -> tvm.IRModule:
         if len(readers) != 1 or not isinstance(readers[0].body, tirx.BufferStore):
             return module
         (reader,) = readers
+        if reader.init is not None:
+            return module  # what it adds are sums of its own
         value = reader.body.value
         operands = (value.a, value.b) if isinstance(value, tirx.Add) else (value,)
         sums = [o for o in operands if _reads(o, tensor)]

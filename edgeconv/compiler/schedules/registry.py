@@ -18,6 +18,7 @@ from edgeconv.compiler.schedules.common import block_names, inline_operands, is_
 from edgeconv.compiler.schedules.cpu import (
     conv,
     conv_plain,
+    conv_window,
     deformable,
     deformable_depthwise,
     generic,
@@ -27,7 +28,6 @@ from edgeconv.compiler.schedules.cpu import (
     padding,
     pointwise,
     relayout,
-    separable,
     window,
     winograd,
 )
@@ -84,6 +84,11 @@ GPU_RULES: dict[str, GpuRule] = {
     **dict.fromkeys(gpu_rows.ANCHORS, gpu_rows.schedule),
 }
 
+# Two families in one kernel, by both anchors.
+PAIR_RULES: dict[tuple[str, str], Rule] = {
+    (anchor, conv_window.WINDOW): conv_window.schedule for anchor in conv_window.CONVOLUTIONS
+}
+
 # Sums that several work-items share, whose parts cannot all start from a bias.
 SHARED_SUMS = (gpu_matmul.ANCHOR,)
 
@@ -127,8 +132,8 @@ def _scheduled(
         if rules is not GPU_RULES or anchor not in SHARED_SUMS:
             module = start_from_bias(module, anchor)
     sch = s_tir.Schedule(module)
-    if anchors == separable.ANCHORS:
-        separable.schedule(sch, machine)
+    if len(anchors) == 2:
+        PAIR_RULES[anchors](sch, machine)
     else:
         rule = rules[anchors[0]] if anchors else otherwise
         rule(sch, machine)
@@ -137,6 +142,8 @@ def _scheduled(
 
 def _anchors(names: Sequence[str], rules: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the blocks that say which rule schedules a function; none for those without."""
-    if rules is RULES and set(separable.ANCHORS) <= set(names):
-        return separable.ANCHORS
+    if rules is RULES:
+        for pair in PAIR_RULES:
+            if set(pair) <= set(names):
+                return pair
     return tuple(name for name in rules if name in names)[:1]

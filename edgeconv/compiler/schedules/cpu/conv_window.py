@@ -1,8 +1,8 @@
-"""Pointwise, then depthwise convolution in one pass over bands of rows.
+"""A convolution, then a window over each of its channels, in one pass over bands of rows.
 
-A task computes what a band of output rows needs of the pointwise layer's result, some channel
-blocks of it at a time, which then never leave the second-level cache. Neighbouring bands compute
-the rows that both need.
+The window is that of a depthwise convolution or of pooling. A task computes what a band of its rows
+needs of the convolution's result, some channel blocks of it at a time, which then never leave the
+second-level cache. Neighbouring bands compute the rows that both need.
 
 On AArch64, where caches are small and misses cost most, a task takes all rows: each is computed
 right before the output that reads it, in place of one that nothing reads any more (`rolling.py`).
@@ -22,7 +22,7 @@ from edgeconv.compiler.schedules.common import (
     total_work,
     vectorize_unroll,
 )
-from edgeconv.compiler.schedules.cpu import pointwise, window
+from edgeconv.compiler.schedules.cpu import conv, pointwise, window
 from edgeconv.compiler.schedules.cpu.accumulate import accumulate, in_block, tile_blocks
 from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.cpu.rolling import roll_rows
@@ -34,21 +34,23 @@ from edgeconv.compiler.schedules.machine import (
     register_tile,
 )
 
-POINTWISE, WINDOW = ANCHORS = (pointwise.ANCHOR, window.ANCHOR)
+WINDOW = window.ANCHOR
+# Blocks of the convolutions that can come before it.
+CONVOLUTIONS = (pointwise.ANCHOR, conv.ANCHOR)
 
 
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
-    """Schedule the function around its `pointwise` and its `window` block."""
+    """Schedule the function around its convolution, which comes first, and its `window` block."""
     names = block_names(sch)
     before = names[: names.index("pad" if "pad" in names else WINDOW)]
     for name in before[1:-1]:
         sch.compute_inline(sch.get_sblock(name))
-    product, image = sch.get_sblock(POINTWISE), sch.get_sblock(before[-1])
-    depthwise = sch.get_sblock(WINDOW)
-    work = total_work(sch, product) + total_work(sch, depthwise)
+    product, image = sch.get_sblock(before[0]), sch.get_sblock(before[-1])
+    reducing = sch.get_sblock(WINDOW)
+    work = total_work(sch, product) + total_work(sch, reducing)
     blocks = tile_blocks(sch, product)
     sch.set_scope(product, 0, "local")
-    task, rows = _window(sch, depthwise, blocks, work, machine)
+    task, rows = _window(sch, reducing, blocks, work, machine)
     around = rows if machine.is_aarch64 else task
     sch.compute_at(image, around, preserve_unit_loops=True)
     row = _products(sch, product, image, blocks, machine)
@@ -59,7 +61,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
 def row_tile(
     width: int, blocks: int, machine: Machine, *, lanes: int, in_block: int
 ) -> RegisterTile:
-    """Return the register tile of the pointwise layer, some of which make up a row of `width`."""
+    """Return the register tile of the convolution, some of which make up a row of `width`."""
     return register_tile(width, [blocks], machine, block=lanes, in_block=in_block, whole=True)
 
 
@@ -77,13 +79,13 @@ def band_rows(rows: int, image: Sequence[int], blocks: int, machine: Machine) ->
 
 
 def _window(
-    sch: s_tir.Schedule, depthwise: object, blocks: int, work: int, machine: Machine
+    sch: s_tir.Schedule, reducing: object, blocks: int, work: int, machine: Machine
 ) -> tuple[object, object]:
-    """Schedule the depthwise part; return the loops over tasks and over rows."""
+    """Schedule the window's part; return the loops over tasks and over rows."""
     store = attach_epilogue(sch, WINDOW)
-    batch, outer, row, column, lane, *taps = sch.get_loops(depthwise)
+    batch, outer, row, column, lane, *taps = sch.get_loops(reducing)
     panel, block = sch.split(outer, [None, blocks])
-    image = [int(size) for size in sch.get(depthwise).reads[0].source.shape]
+    image = [int(size) for size in sch.get(reducing).reads[0].source.shape]
     height = band_rows(extent(sch, row), image, blocks, machine)
     pads = "pad" in block_names(sch)
     paired = machine.is_aarch64 and pads and window.rows_share_inputs(sch, [row], taps)
@@ -108,8 +110,8 @@ def _window(
     vectorize_unroll(sch, [*pair, *inner])
     for loop in (row, step):
         sch.annotate(loop, "pragma_loop_partition_hint", True)
-    init = sch.decompose_reduction(depthwise, taps[0])
-    depth = len(sch.get_loops(depthwise)) - len(order) - len(inner)
+    init = sch.decompose_reduction(reducing, taps[0])
+    depth = len(sch.get_loops(reducing)) - len(order) - len(inner)
     for part in (init, store):
         vectorize_unroll(sch, sch.get_loops(part)[depth:])
     return task, row
@@ -118,16 +120,22 @@ def _window(
 def _products(
     sch: s_tir.Schedule, product: object, image: object, blocks: int, machine: Machine
 ) -> object:
-    """Compute the pointwise part a register tile at a time, within rows; return their loop."""
+    """Compute the convolution a register tile at a time, within rows; return their loop."""
     *_, block, row, column, lane = sch.get_loops(image)
-    width, lanes = extent(sch, column), extent(sch, lane)
-    tile = row_tile(width, blocks, machine, lanes=lanes, in_block=in_block(sch, product))
+    width, lanes, read = extent(sch, column), extent(sch, lane), in_block(sch, product)
+    tile = row_tile(width, blocks, machine, lanes=lanes, in_block=read)
     step, column = sch.split(column, [None, tile.columns])
     sch.reorder(row, step, block, column, lane)
     sch.compute_at(product, step, preserve_unit_loops=True)
     vectorize_unroll(sch, [block, column, lane])
-    *_, block, pixel, lane, channel = sch.get_loops(product)
-    inner = [pixel, block, lane]
-    sch.reorder(channel, *inner)
-    accumulate(sch, product, taps=[], channel=channel, tile=inner, machine=machine)
+    axes = sch.get(product).iter_vars
+    spatial = sum(int(axis.iter_type) == 0 for axis in axes)
+    inside = sch.get_loops(product)[-len(axes) :]
+    _, block, *rows, column, lane = inside[:spatial]
+    taps = inside[spatial:]
+    channel = taps.pop(0 if read == 1 else -1)
+    sch.reorder(*rows, *taps, channel, column, block, lane)
+    accumulate(
+        sch, product, taps=taps, channel=channel, tile=[column, block, lane], machine=machine
+    )
     return row
