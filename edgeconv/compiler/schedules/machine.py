@@ -33,6 +33,9 @@ MAX_COLUMNS = 28
 RAGGED_COST = 1.05
 FEW_PIXELS = 128
 MIN_BLOCK = 4
+# Issue slots of a kernel that is as quick alone as shared by two threads. On x86 that is twice as
+# long: between cores, lines pass through a cache that is further away.
+MIN_PARALLEL_SLOTS = 8192
 MAX_TILE_BLOCKS = 8
 # One of the two units that multiply vectors of so many floats also shuffles them.
 AVX512_LANES = 16
@@ -84,6 +87,11 @@ class Machine:
     def is_aarch64(self) -> bool:
         """Whether this is a 64-bit ARM core; 32-bit ones have half the registers."""
         return self.lane_fma and self.registers == 32
+
+    @property
+    def min_parallel_macs(self) -> int:
+        """Multiply-adds of a kernel that threads share; fewer are computed by one."""
+        return MIN_PARALLEL_SLOTS * self.lanes * (1 if self.lane_fma else 2)
 
     @property
     def shuffles_delay(self) -> bool:

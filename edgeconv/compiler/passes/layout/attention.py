@@ -20,7 +20,6 @@ from edgeconv.compiler.passes.layout.matmul import (
 from edgeconv.compiler.passes.layout.softmax import EXP_WORK, operands_of, relative_logits
 from edgeconv.compiler.passes.rewriting import shape_of
 from edgeconv.compiler.schedules.cpu.blocking import TASKS
-from edgeconv.compiler.schedules.cpu.common import MIN_PARALLEL_WORK
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, round_up
 
 # The logits of a task fill this part of a second-level cache, beside keys and values.
@@ -103,7 +102,7 @@ def _emit(forms: Forms, var: relax.Var, found: _Attention) -> None:
         key_rows=key_tile.columns,
         value_rows=value_tile.columns if value_tile else 0,
         steps=machine.lanes if machine.lane_fma else 1,
-        parallel=macs + count * rows * keys * EXP_WORK >= MIN_PARALLEL_WORK,
+        parallel=macs + count * rows * keys * EXP_WORK >= machine.min_parallel_macs,
     )
     call = forms.call(compute.attention, operands, columns=columns, tiling=tiling)
     kernel = forms.merged(call, [*found.between, var.name], "attention")

@@ -10,7 +10,6 @@ from tvm import relax
 from edgeconv.compiler.compute import softmax as compute
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.rewriting import op_name, shape_of
-from edgeconv.compiler.schedules.cpu.common import MIN_PARALLEL_WORK
 from edgeconv.compiler.schedules.gpu.machine import GpuMachine
 
 # What an exponential costs, in multiplications.
@@ -29,7 +28,8 @@ def softmax(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> bool:
     if isinstance(forms.machine, GpuMachine):
         rows = forms.call(compute.softmax_stages, operands)
     else:
-        parallel = prod(shape) * EXP_WORK >= MIN_PARALLEL_WORK and prod(shape) > shape[axis]
+        enough = prod(shape) * EXP_WORK >= forms.core.min_parallel_macs
+        parallel = enough and prod(shape) > shape[axis]
         options = {"lanes": forms.core.lanes, "parallel": parallel}
         rows = forms.call(compute.softmax, operands, **options)
     kernel = forms.merged(rows, [*added, var.name], "softmax")

@@ -10,14 +10,17 @@ from tvm import s_tir
 from edgeconv.compiler.schedules.common import extent
 from edgeconv.compiler.schedules.machine import Machine
 
-# Below this many innermost iterations a parallel launch costs more than it saves.
+# With fewer innermost iterations, handing some to another thread costs more than it saves. For
+# multiply-adds, which come in vectors, see `Machine.min_parallel_macs`.
 MIN_PARALLEL_WORK = 32768
 
 
-def parallelise(sch: s_tir.Schedule, loops: Sequence[object], work: int) -> object:
-    """Fuse `loops` and run them in parallel, unless `work` inner iterations are too few."""
+def parallelise(
+    sch: s_tir.Schedule, loops: Sequence[object], work: int, least: int = MIN_PARALLEL_WORK
+) -> object:
+    """Fuse `loops` and run them in parallel, unless `work`, inner iterations, is below `least`."""
     fused = sch.fuse(*loops) if len(loops) > 1 else loops[0]
-    if work >= MIN_PARALLEL_WORK and extent(sch, fused) > 1:
+    if work >= least and extent(sch, fused) > 1:
         sch.parallel(fused)
     return fused
 

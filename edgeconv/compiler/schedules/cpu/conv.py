@@ -88,7 +88,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         tiles = [*nest.tiles, nest.columns]
         sch.reorder(*tiles, *nest.taps, channel, *nest.inner)
         passes = prod(extent(sch, loop) for loop in [*nest.rows, nest.columns])
-        fused = parallelise(sch, tiles, work)
+        fused = parallelise(sch, tiles, work, machine.min_parallel_macs)
         sch.annotate(fused, PASSES, passes)
         sch.reverse_compute_at(store, fused, preserve_unit_loops=True)
         vectorize_unroll(sch, sch.get_loops(store)[1:])
@@ -97,7 +97,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         sch.reorder(*nest.tiles, run, nest.columns, *nest.taps, channel, *nest.inner)
         # The sums of a row wait between runs.
         sch.set_scope(conv, 0, "global")
-        row = parallelise(sch, nest.tiles, work)
+        row = parallelise(sch, nest.tiles, work, machine.min_parallel_macs)
         sch.reverse_compute_at(store, row, preserve_unit_loops=True)
         sch.vectorize(sch.get_loops(store)[-1])
     accumulate(

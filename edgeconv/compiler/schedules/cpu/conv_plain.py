@@ -41,7 +41,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     inner += [inner_columns, lane]
     tiles = [batch, out, *rows, column]
     sch.reorder(*tiles, *reduction, *inner)
-    tile_loop = parallelise(sch, tiles, work)
+    tile_loop = parallelise(sch, tiles, work, machine.min_parallel_macs)
     sch.reverse_compute_at(store, tile_loop, preserve_unit_loops=True)
     vectorize_unroll(sch, inner)
     init = sch.decompose_reduction(conv, reduction[0])

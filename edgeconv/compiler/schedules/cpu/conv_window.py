@@ -103,7 +103,7 @@ def _window(
     inner = [column, lane]
     around = [row, block] if machine.is_aarch64 else [block, row]
     sch.reorder(batch, panel, band, *around, step, *order, *inner)
-    task = parallelise(sch, [batch, panel, band], work)
+    task = parallelise(sch, [batch, panel, band], work, machine.min_parallel_macs)
     sch.reverse_compute_at(store, step, preserve_unit_loops=True)
     for tap in taps:
         sch.unroll(tap)

@@ -42,10 +42,10 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     sch.reorder(batch, band, panels, step, tap, channel, *inner)
     by_band = shares_parts(extent(sch, batch) * bands, machine)
     if by_band:
-        band = parallelise(sch, [batch, band], work)
+        band = parallelise(sch, [batch, band], work, machine.min_parallel_macs)
         tile_loop = sch.fuse(panels, step)
     else:
-        tile_loop = parallelise(sch, [panels, step], work)
+        tile_loop = parallelise(sch, [panels, step], work, machine.min_parallel_macs)
     sch.reverse_compute_at(store, tile_loop, preserve_unit_loops=True)
     vectorize_unroll(sch, sch.get_loops(store)[-3:])
     accumulate(sch, product, taps=[tap], channel=channel, tile=inner, machine=machine)

@@ -66,7 +66,7 @@ def _in_tiles(
     outer, inner = sch.split(column, [None, columns])
     tiles = [batch, block, *rows, outer]
     sch.reorder(*tiles, channel, *taps, inner, last_tap, lane)
-    tile_loop = parallelise(sch, tiles, work)
+    tile_loop = parallelise(sch, tiles, work, machine.min_parallel_macs)
     sch.reverse_compute_at(store, tile_loop, preserve_unit_loops=True)
     vectorize_unroll(sch, sch.get_loops(store)[1:])
     return conv, taps, channel, [inner, last_tap, lane]

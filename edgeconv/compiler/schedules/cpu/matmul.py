@@ -42,7 +42,9 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     outer_k, inner_k = sch.split(k, [None, steps])
     inner = [inner_k, inner_row, vectors, lane]
     sch.reorder(*batch, chunk, group, panel, step, outer_k, *inner)
-    tile_loop = parallelise(sch, [*batch, chunk, group, panel, step], work)
+    tile_loop = parallelise(
+        sch, [*batch, chunk, group, panel, step], work, machine.min_parallel_macs
+    )
     sch.reverse_compute_at(store, tile_loop, preserve_unit_loops=True)
     _store_vectors(sch, store, machine)
     if machine.is_aarch64 and tile.columns == 1 and steps == machine.lanes < depth:

@@ -72,7 +72,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         run, channel = sch.split(channel, [None, blocking.depth])
         runs = [run]
     sch.reorder(batch, *shared, *runs, panel, step, *taps, channel, *inner)
-    task = parallelise(sch, [batch, *shared], work)
+    task = parallelise(sch, [batch, *shared], work, machine.min_parallel_macs)
     streams = machine.far_l3 and not runs and tiles.panels > 1
     if streams:
         sch.annotate(step, PASSES, blocking.steps)

@@ -69,7 +69,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     # A row of input is read for the last row of outputs that needs it, and then for the next.
     order = [taps[0], *pair, *taps[1:]]
     sch.reorder(batch, outer, *band, *rows, outer_column, *order, *inner)
-    parallel = parallelise(sch, [batch, outer, *band], work)
+    parallel = parallelise(sch, [batch, outer, *band], work, machine.min_parallel_macs)
     if pads and not cut:
         sch.compute_at(sch.get_sblock("pad"), parallel, preserve_unit_loops=True)
         _vectorize_pad(sch, machine)

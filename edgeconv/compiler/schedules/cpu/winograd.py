@@ -14,9 +14,11 @@ from edgeconv.compiler.schedules.common import (
     attach_epilogue,
     block_names,
     extent,
+    total_work,
     vectorize_unroll,
 )
 from edgeconv.compiler.schedules.cpu.accumulate import PASSES, accumulate, tile_blocks
+from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.machine import Machine, shares_parts
 
 ANCHOR = "winograd"
@@ -29,11 +31,12 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     tiling = Tiling(*(int(n) for n in sch.get(sch.get_sblock("image")).annotations["tiling"]))
     chunk, panel = _outputs(sch, tiling)
     by_chunk = shares_parts(extent(sch, chunk), machine)
-    sch.parallel(chunk if by_chunk else panel)
+    work = total_work(sch, sch.get_sblock("winograd_product"))
+    parallelise(sch, [chunk if by_chunk else panel], work, machine.min_parallel_macs)
     _products(sch, panel, tiling.columns, machine)
     step = _transformed_input(sch, chunk)
     if not by_chunk:
-        sch.parallel(step)
+        parallelise(sch, [step], work, machine.min_parallel_macs)
 
 
 def _outputs(sch: s_tir.Schedule, tiling: Tiling) -> tuple[object, object]:
