@@ -14,6 +14,7 @@ from benchmarks.compare import OURS, compare, converted
 from benchmarks.environments import is_set_up
 from benchmarks.machine import description, peak_gflops
 from benchmarks.report import Report, markdown_table, rewrite, text_table
+from benchmarks.scaling import scale
 from edgeconv.files import write_atomic
 
 ALWAYS = (OURS, "onnxruntime")
@@ -31,17 +32,20 @@ def main() -> None:
     if options.prepare or not cases:
         sys.exit("\n".join(failures) or None)
     peaks = {threads: peak_gflops(prepare.BUILD, threads) for threads in options.threads}
-    comparisons = []
+    comparisons, scalings = [], []
     for case in cases:
         for threads in options.threads:
             _say(f"timing {case.name}, threads: {threads}")
             comparisons.append(compare(case, names, threads, options.seconds))
+        if case.family == "network" and len(options.threads) > 1:
+            scalings.append(scale(case, options.threads, options.seconds))
     report = Report(
         machine=description(),
         peaks=peaks,
         names=names,
         seconds=options.seconds,
         comparisons=tuple(comparisons),
+        scalings=tuple(scaling for scaling in scalings if scaling is not None),
     )
     write_atomic(options.json, (json.dumps(report.to_json(), indent=1) + "\n").encode())
     print(report.tables(text_table))

@@ -140,15 +140,15 @@ def compare(case: Case, names: Sequence[str], threads: int, seconds: float) -> C
         running = {
             name: process
             for name, process in started.items()
-            if _is_loaded(process, case, name, found[name])
+            if is_loaded(process, case, name, found[name])
         }
         watch = Watch([process.pid for process in running.values()])
-        _take_turns(running, found, seconds)
+        take_turns(running, found, seconds)
         disturbance = watch.disturbance()
     return Comparison(case, threads, disturbance, found)
 
 
-def _is_loaded(process: Process, case: Case, name: str, measured: Measured) -> bool:
+def is_loaded(process: Process, case: Case, name: str, measured: Measured) -> bool:
     """Wait for the model to be loaded, check its outputs; tell whether it can be timed."""
     try:
         answer = process.receive(_LOAD_S)
@@ -163,7 +163,7 @@ def _is_loaded(process: Process, case: Case, name: str, measured: Measured) -> b
     return True
 
 
-def _take_turns(running: dict[str, Process], found: dict[str, Measured], seconds: float) -> None:
+def take_turns(running: dict[str, Process], found: dict[str, Measured], seconds: float) -> None:
     """Time each process for a while, in rounds, and fill in what was found."""
     times: dict[str, list[float]] = {name: [] for name in running}
     plans: dict[str, tuple[int, int]] = {}

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks import peers
 from benchmarks.compare import OURS, Comparison, Measured
+from benchmarks.scaling import Scaling
 from edgeconv.cli.console import plain
 from edgeconv.files import write_atomic
 
@@ -27,6 +28,7 @@ class Report:
         names: of the runtimes, edgeconv first.
         seconds: time for each peer, case and number of threads.
         comparisons: all cases.
+        scalings: edgeconv alone by number of threads, of networks.
     """
 
     machine: dict[str, object]
@@ -34,6 +36,7 @@ class Report:
     names: tuple[str, ...]
     seconds: float
     comparisons: tuple[Comparison, ...]
+    scalings: tuple[Scaling, ...] = ()
 
     @property
     def versions(self) -> dict[str, str]:
@@ -47,14 +50,15 @@ class Report:
 
     def notes(self) -> list[str]:
         """Say what disturbed the measurement."""
-        busy = [c for c in self.comparisons if c.disturbance.busy]
+        all_of_them = [c.disturbance for c in (*self.comparisons, *self.scalings)]
+        busy = [disturbance for disturbance in all_of_them if disturbance.busy]
         if not busy:
             return []
-        cores = max(c.disturbance.other_cores for c in busy)
-        steal = max(c.disturbance.steal for c in busy)
-        load = max(c.disturbance.load_average for c in busy)
+        cores = max(disturbance.other_cores for disturbance in busy)
+        steal = max(disturbance.steal for disturbance in busy)
+        load = max(disturbance.load_average for disturbance in busy)
         return [
-            f"busy machine in {len(busy)} of {len(self.comparisons)} comparisons: others took up "
+            f"busy machine in {len(busy)} of {len(all_of_them)} comparisons: others took up "
             f"to {cores:.1f} cores, the hypervisor up to {steal:.0%}; load average up to "
             f"{load:.1f}. Those rows are marked with *; repeat them on a quiet machine."
         ]
@@ -71,6 +75,7 @@ class Report:
                 "notes": self.notes(),
                 "geometric_means": self.means(),
                 "comparisons": [self._comparison(c) for c in self.comparisons],
+                "scalings": [_scaling(s) for s in self.scalings],
             }
         )
         return data
@@ -149,6 +154,9 @@ class Report:
         if self.names[1:]:
             parts.append("Geometric means of the ratios (networks or layers, how many ahead)")
             parts.append(style(("of", "threads", *self._mean_names()), self._mean_rows()))
+        if self.scalings:
+            parts.append("edgeconv by threads, which took turns")
+            parts.append(style(self._scaling_head(), [_scaling_row(s) for s in self.scalings]))
         for title, head, rows in self._resource_tables():
             parts += [title, style(head, rows)]
         reasons = list(self._reasons())
@@ -192,6 +200,13 @@ class Report:
             for name in self.names[1:]
         ]
         return (c.case.name + mark, *own, *cells, best)
+
+    def _scaling_head(self) -> tuple[str, ...]:
+        fewest, *more = sorted(self.scalings[0].times)
+        head = ["", "MMAC", f"{fewest}: median ms", "min"]
+        for threads in more:
+            head += [f"{threads}: median ms", "min", "times as fast", "by minima"]
+        return tuple(head)
 
     def _mean_names(self) -> list[str]:
         return [*map(_title, self.names[1:]), "fastest"]
@@ -284,6 +299,31 @@ def rewrite(path: Path, section: str, text: str) -> None:
         raise ValueError(f"{path} has no marks <!-- {section}: ... --> <!-- end of {section} -->")
     head = page[: page.index("-->", begin) + len("-->")]
     write_atomic(path, f"{head}\n\n{text.strip()}\n\n{page[end:]}".encode())
+
+
+def _scaling(scaling: Scaling) -> dict[str, Any]:
+    return {
+        "case": scaling.case.name,
+        "macs": scaling.case.macs,
+        "busy": scaling.disturbance.busy,
+        "disturbance": asdict(scaling.disturbance),
+        "times": {threads: asdict(times) for threads, times in scaling.times.items()},
+        "speedups": {
+            threads: {"of_medians": of_medians, "of_minima": of_minima}
+            for threads, (of_medians, of_minima) in scaling.speedups().items()
+        },
+    }
+
+
+def _scaling_row(scaling: Scaling) -> tuple[str, ...]:
+    mark = " *" if scaling.disturbance.busy else ""
+    row = [scaling.case.name + mark, f"{scaling.case.macs / 1e6:.0f}"]
+    fewest = min(scaling.times)
+    for threads, times in scaling.times.items():
+        row += [f"{times.median_ms:.3f}", f"{times.min_ms:.3f}"]
+        if threads != fewest:
+            row += [f"{speedup:.2f}" for speedup in scaling.speedups()[threads]]
+    return tuple(row)
 
 
 def _measured(measured: Measured) -> dict[str, Any]:
