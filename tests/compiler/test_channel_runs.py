@@ -7,9 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from tvm import te
 
 import edgeconv
 from edgeconv.artifact import Artifact
+from edgeconv.compiler.compute.conv import conv_blocked
+from edgeconv.compiler.compute.window import Window
+from edgeconv.compiler.schedules.cpu.accumulate import PASSES, STREAM
+from edgeconv.compiler.schedules.machine import Machine
+from edgeconv.compiler.schedules.registry import apply_rule
 from edgeconv.devices import open_session
 from edgeconv.target import Target, load_target
 
@@ -43,6 +49,49 @@ def test_runs_of_channels_sum_to_the_same(target: str, name: str) -> None:
     # The sums wait between runs.
     assert artifact.plan.scratch_bytes > 0
     assert open_session(artifact).self_test().passed
+
+
+# Rows of so few tiles that ARM cores take all rows together: several in a tile, one, and batches.
+NARROW = {
+    "several rows": (nn.Conv2d(32, 160, 3, stride=2, padding=1), (1, 32, 31, 9)),
+    "one row": (nn.Conv2d(48, 136, (3, 2), stride=2, padding=1), (2, 48, 27, 25)),
+    "transposed": (nn.ConvTranspose2d(64, 40, 4, stride=2, padding=1), (1, 64, 12, 13)),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize("target", ["rasp4", "rasp2"])
+def test_narrow_images_sum_to_the_same(target: str, name: str) -> None:
+    artifact = compiled(*NARROW[name], small_caches(target))
+    assert artifact.plan.scratch_bytes > 0
+    assert open_session(artifact).self_test().passed
+
+
+ARM = Machine.of(load_target("rasp4"))
+
+
+@pytest.mark.parametrize(
+    ("panels", "size", "machine", "runs"),
+    [
+        (8, (4, 7), ARM, True),
+        (7, (4, 7), ARM, False),
+        (8, (3, 7), ARM, False),
+        (8, (4, 7), replace(ARM, l1_bytes=160 << 10), False),
+        (8, (8, 7), replace(ARM, lane_fma=False, l2_bytes=128 << 10), False),
+    ],
+    ids=["runs", "few tasks", "few tiles", "near", "x86"],
+)
+def test_images_share_runs_where_that_pays(
+    panels: int, size: tuple[int, int], machine: Machine, runs: bool
+) -> None:
+    data = te.placeholder((1, 64, size[0] + 2, size[1] + 2, 4), "float32", "x")
+    weight = te.placeholder((panels, 3, 3, 256, 2, 4), "float32", "w")
+    window = Window((3, 3), (1, 1), (0, 0), (0, 0), (1, 1))
+    result = conv_blocked(data, weight, window, groups=1, size=size)
+    script = apply_rule(te.create_prim_func([data, weight, result]), machine).script()
+    assert (f'"{PASSES}"' not in script) == runs
+    # A run does not read its weights front to back, and must not ask for them so.
+    assert (f'"{STREAM}"' not in script) == runs
 
 
 def test_weights_that_stay_near_are_taken_whole() -> None:

@@ -20,6 +20,7 @@ from edgeconv.compiler.graph import Graph
 from edgeconv.compiler.passes.rewriting import CALL_TIR, bindings_of, op_name, shape_of
 from edgeconv.compiler.schedules.cpu import pointwise
 from edgeconv.compiler.schedules.cpu.blocking import TASKS
+from edgeconv.compiler.schedules.cpu.conv import stays_near
 from edgeconv.compiler.schedules.cpu.conv_window import CONVOLUTIONS, WINDOW, band_rows, row_tile
 from edgeconv.compiler.schedules.cpu.window import MAX_UNROLLED_TAPS
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, pixel_tile, register_tile
@@ -83,8 +84,7 @@ def _wins(
     blocks, in_block = weight[-2], data[-1]
     # A task there takes all rows.
     enough = not machine.is_aarch64 or prod(shape[:2]) // blocks >= TASKS
-    # Weights of a tile stay near from one to the next.
-    near = _steps(conv) * blocks * shape[-1] * FLOAT_BYTES <= machine.l2_bytes // 4
+    near = stays_near(_steps(conv) * blocks * shape[-1] * FLOAT_BYTES, machine)
     if not (enough and near and _rows_make_tiles(conv, shape, blocks, in_block, machine)):
         return False
     rows = _computed_rows(window, _block(graph, second, "pad"), shape, blocks, machine)

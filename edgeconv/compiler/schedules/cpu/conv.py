@@ -2,8 +2,8 @@
 
 The tile's accumulators stay in registers over the whole reduction; the innermost loop feeds them
 with one packed weight vector per block and one input value per column. Where the weights of a tile
-would not stay in the second-level cache from one tile to the next, a row of tiles takes a run of
-channels at a time, whose weights stay in the first.
+would not stay near from one tile to the next, a row of tiles, or an image of few, takes a run of
+channels at a time, whose weights stay in the first-level cache.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from edgeconv.compiler.schedules.cpu.accumulate import (
     in_block,
     tile_blocks,
 )
+from edgeconv.compiler.schedules.cpu.blocking import TASKS
 from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.cpu.skipping import skip_taps
 from edgeconv.compiler.schedules.machine import (
@@ -33,7 +34,7 @@ from edgeconv.compiler.schedules.machine import (
 )
 
 ANCHOR = "conv"
-# With fewer tiles in a row, weights that come near for it are not read often enough.
+# Weights that come near for fewer tiles are not read often enough.
 MIN_TILES = 4
 
 
@@ -42,20 +43,25 @@ class _Nest:
     """The loops of a convolution, cut into register tiles.
 
     Attributes:
-        tiles: over rows of tiles, outermost first.
-        rows: of them, those that read the same weights in turn.
+        panels: over images, rows that stand apart, and panels of weights, outermost first.
+        rows: over rows of tiles that read the same weights in turn.
         columns: over the tiles of a row.
         taps: over the kernel.
         channel: over the input channels.
         inner: inside a tile: rows where it has several, columns, blocks, lanes.
     """
 
-    tiles: list[object]
+    panels: list[object]
     rows: list[object]
     columns: object
     taps: list[object]
     channel: object
     inner: list[object]
+
+    @property
+    def tiles(self) -> list[object]:
+        """Return the loops over all tiles."""
+        return [*self.panels, *self.rows, self.columns]
 
 
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
@@ -76,29 +82,27 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     conv = sch.get_sblock(ANCHOR)
     work = total_work(sch, conv)
     nest = _in_tiles(sch, conv, len(size), tile, machine=machine, skips=skips)
-    # What a tile meets: with several rows, or few tiles in a row, it is not read often enough.
+    # What a tile meets.
     panel = depth * blocks * block * FLOAT_BYTES
-    often = tile.rows == 1 and extent(sch, nest.columns) >= MIN_TILES
-    # A run stores its sums once for each tap where taps are skipped, so it must save more there.
-    kept = machine.l2_bytes // (2 if skips else 4)
-    runs = often and panel > kept
-    near = _near_channels(sch, conv, nest.channel, panel, machine) if runs else None
+    near_enough = stays_near(panel, machine, skips=bool(skips))
+    passes = [] if near_enough else _passes(sch, nest, machine, skips=bool(skips))
+    near = _near_channels(sch, conv, nest.channel, panel, machine) if passes else None
     if near is None:
         run, channel = None, nest.channel
-        tiles = [*nest.tiles, nest.columns]
-        sch.reorder(*tiles, *nest.taps, channel, *nest.inner)
-        passes = prod(extent(sch, loop) for loop in [*nest.rows, nest.columns])
-        fused = parallelise(sch, tiles, work, machine.min_parallel_macs)
-        sch.annotate(fused, PASSES, passes)
+        sch.reorder(*nest.tiles, *nest.taps, channel, *nest.inner)
+        readings = prod(extent(sch, loop) for loop in [*nest.rows, nest.columns])
+        fused = parallelise(sch, nest.tiles, work, machine.min_parallel_macs)
+        sch.annotate(fused, PASSES, readings)
         sch.reverse_compute_at(store, fused, preserve_unit_loops=True)
         vectorize_unroll(sch, sch.get_loops(store)[1:])
     else:
         run, channel = sch.split(nest.channel, [None, near])
-        sch.reorder(*nest.tiles, run, nest.columns, *nest.taps, channel, *nest.inner)
-        # The sums of a row wait between runs.
+        tasks = nest.tiles[: -len(passes)]
+        sch.reorder(*tasks, run, *passes, *nest.taps, channel, *nest.inner)
+        # The sums of the tiles that a run passes by wait for the next run.
         sch.set_scope(conv, 0, "global")
-        row = parallelise(sch, nest.tiles, work, machine.min_parallel_macs)
-        sch.reverse_compute_at(store, row, preserve_unit_loops=True)
+        task = parallelise(sch, tasks, work, machine.min_parallel_macs)
+        sch.reverse_compute_at(store, task, preserve_unit_loops=True)
         sch.vectorize(sch.get_loops(store)[-1])
     accumulate(
         sch,
@@ -107,7 +111,8 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         channel=channel,
         tile=nest.inner,
         machine=machine,
-        streams=few_pixels(size),
+        # A run does not read its weights front to back.
+        streams=few_pixels(size) and run is None,
         start=run,
     )
     if skips:
@@ -136,8 +141,32 @@ def _in_tiles(
         inner = [inner_rows, *inner]
     apart = _rows_apart(sch, conv, rows, taps, machine=machine, skips=skips)
     together = [row for row in rows if row not in apart]
-    tiles = [batch, *apart, outer_blocks, *together]
-    return _Nest(tiles, together, outer_columns, taps, channel, inner)
+    return _Nest([batch, *apart, outer_blocks], together, outer_columns, taps, channel, inner)
+
+
+def stays_near(panel: int, machine: Machine, *, skips: bool = False) -> bool:
+    """Whether every tile finds all its weights, `panel` bytes, near from the tile before it."""
+    if skips:
+        # A run stores its sums once for each tap, so it must save more.
+        return panel <= machine.l2_bytes // 2
+    # Large x86 cores fetch ahead from the second-level cache, and hide most of the way.
+    return panel <= (machine.l1_bytes // 2 if machine.lane_fma else machine.l2_bytes // 4)
+
+
+def _passes(sch: s_tir.Schedule, nest: _Nest, machine: Machine, *, skips: bool) -> list[object]:
+    """Return the loops over the tiles that a run of channels passes by.
+
+    Those of a row, or where they are few, of an image, if that leaves every core a task; none where
+    the image has few, too.
+    """
+    if extent(sch, nest.columns) >= MIN_TILES:
+        return [nest.columns]
+    if skips or not machine.lane_fma:
+        return []
+    image = [*nest.rows, nest.columns]
+    often = prod(extent(sch, loop) for loop in image) >= MIN_TILES
+    tasks = prod(extent(sch, loop) for loop in nest.panels)
+    return image if often and tasks >= TASKS else []
 
 
 def _near_channels(
