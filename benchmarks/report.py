@@ -50,15 +50,16 @@ class Report:
 
     def notes(self) -> list[str]:
         """Say what disturbed the measurement."""
-        all_of_them = [c.disturbance for c in (*self.comparisons, *self.scalings)]
-        busy = [disturbance for disturbance in all_of_them if disturbance.busy]
+        found = [c.disturbance for c in self.comparisons]
+        found += [scaling.disturbance for scaling in self.scalings]
+        busy = [disturbance for disturbance in found if disturbance.busy]
         if not busy:
             return []
         cores = max(disturbance.other_cores for disturbance in busy)
         steal = max(disturbance.steal for disturbance in busy)
         load = max(disturbance.load_average for disturbance in busy)
         return [
-            f"busy machine in {len(busy)} of {len(all_of_them)} comparisons: others took up "
+            f"busy machine in {len(busy)} of {len(found)} comparisons: others took up "
             f"to {cores:.1f} cores, the hypervisor up to {steal:.0%}; load average up to "
             f"{load:.1f}. Those rows are marked with *; repeat them on a quiet machine."
         ]
