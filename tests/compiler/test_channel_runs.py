@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from tvm import te
 
@@ -13,8 +16,10 @@ import edgeconv
 from edgeconv.artifact import Artifact
 from edgeconv.compiler.compute.conv import conv_blocked
 from edgeconv.compiler.compute.window import Window
+from edgeconv.compiler.passes.packing import pack_conv_weight
 from edgeconv.compiler.schedules.cpu.accumulate import PASSES, STREAM
-from edgeconv.compiler.schedules.machine import Machine
+from edgeconv.compiler.schedules.cpu.runs import channel_run
+from edgeconv.compiler.schedules.machine import Machine, RegisterTile
 from edgeconv.compiler.schedules.registry import apply_rule
 from edgeconv.devices import open_session
 from edgeconv.target import Target, load_target
@@ -68,30 +73,71 @@ def test_narrow_images_sum_to_the_same(target: str, name: str) -> None:
 
 
 ARM = Machine.of(load_target("rasp4"))
+X86 = replace(ARM, lane_fma=False, l2_bytes=128 << 10)
+TILE = RegisterTile(columns=7, blocks=2, cost=1.0)
 
 
 @pytest.mark.parametrize(
-    ("panels", "size", "machine", "runs"),
+    ("panels", "size", "machine", "run"),
     [
-        (8, (4, 7), ARM, True),
-        (7, (4, 7), ARM, False),
-        (8, (3, 7), ARM, False),
-        (8, (4, 7), replace(ARM, l1_bytes=160 << 10), False),
-        (8, (8, 7), replace(ARM, lane_fma=False, l2_bytes=128 << 10), False),
+        # Half of the first-level cache holds the weights of 56 channels, 9 taps of 8 outputs each.
+        (8, (4, 7), ARM, 32),
+        (1, (1, 28), ARM, 32),
+        (7, (4, 7), ARM, 0),
+        (8, (3, 7), ARM, 0),
+        (8, (4, 7), replace(ARM, l1_bytes=160 << 10), 0),
+        (8, (8, 7), X86, 0),
+        (8, (1, 28), X86, 32),
     ],
-    ids=["runs", "few tasks", "few tiles", "near", "x86"],
+    ids=["image", "row", "few tasks", "few tiles", "near", "image on x86", "row on x86"],
 )
-def test_images_share_runs_where_that_pays(
-    panels: int, size: tuple[int, int], machine: Machine, runs: bool
+def test_runs_pass_by_rows_or_images_where_that_pays(
+    panels: int, size: tuple[int, int], machine: Machine, run: int
 ) -> None:
-    data = te.placeholder((1, 64, size[0] + 2, size[1] + 2, 4), "float32", "x")
-    weight = te.placeholder((panels, 3, 3, 256, 2, 4), "float32", "w")
+    found = channel_run(
+        size,
+        (3, 3),
+        256,
+        TILE,
+        machine,
+        block=4,
+        in_block=4,
+        panels=panels,
+        batch=1,
+        skips=False,
+    )
+    assert found == run
+
+
+@pytest.mark.parametrize("run", [0, 32])
+def test_a_run_does_not_ask_for_weights_ahead(run: int) -> None:
+    """It reads the same ones for every tile."""
+    size = (4, 7)
+    data = te.placeholder((1, 64, 6, 9, 4), "float32", "x")
+    shape = (8, 256 // run, 3, 3, run, 2, 4) if run else (8, 3, 3, 256, 2, 4)
+    weight = te.placeholder(shape, "float32", "w")
     window = Window((3, 3), (1, 1), (0, 0), (0, 0), (1, 1))
-    result = conv_blocked(data, weight, window, groups=1, size=size)
-    script = apply_rule(te.create_prim_func([data, weight, result]), machine).script()
-    assert (f'"{PASSES}"' not in script) == runs
-    # A run does not read its weights front to back, and must not ask for them so.
-    assert (f'"{STREAM}"' not in script) == runs
+    result = conv_blocked(data, weight, window, groups=1, size=size, run=run)
+    script = apply_rule(te.create_prim_func([data, weight, result]), ARM).script()
+    assert (f'"{STREAM}"' in script) == (f'"{PASSES}"' in script) == (run == 0)
+
+
+@given(
+    channels=st.integers(1, 6),
+    run=st.integers(1, 4),
+    outs=st.integers(1, 20),
+    kernel=st.lists(st.integers(1, 3), min_size=1, max_size=3),
+)
+def test_the_weights_of_a_run_stand_together(channels, run, outs, kernel) -> None:
+    weight = np.arange(outs * channels * run * np.prod(kernel)).reshape(
+        outs, channels * run, *kernel
+    )
+    whole = pack_conv_weight(weight, 4, 2)
+    runs = pack_conv_weight(weight, 4, 2, run=run)
+    rank = len(kernel)
+    assert runs.shape == (len(whole), channels, *kernel, run, 2, 4)
+    # Runs back in their place before the channels of each.
+    np.testing.assert_array_equal(np.moveaxis(runs, 1, 1 + rank).reshape(whole.shape), whole)
 
 
 def test_weights_that_stay_near_are_taken_whole() -> None:

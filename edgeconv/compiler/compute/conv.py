@@ -26,6 +26,7 @@ def conv_blocked(
     size: Sequence[int],
     columns: int = 0,
     pads: bool = False,
+    run: int = 0,
     skips: Sequence[Skip] = (),
 ) -> te.Tensor:
     """Convolve NCHWc `data` with packed weights.
@@ -33,13 +34,15 @@ def conv_blocked(
     Args:
         data: (N, ceil(IC/ib), *padded spatial, ib).
         weight: (ceil(OC/ob) / tile, *kernel, IC/groups, tile, ob), for tiles of that many blocks;
-            where ib is 1, (ceil(OC/ob) / tile, IC, *kernel, tile, ob).
+            where ib is 1, (ceil(OC/ob) / tile, IC, *kernel, tile, ob); with a `run`, (ceil(OC/ob) /
+            tile, IC/groups/run, *kernel, run, tile, ob).
         window: the geometry; its padding has been applied already, unless the kernel `pads`.
         groups: 1, or a number for which ob divides OC/groups.
         size: output spatial shape.
         columns: extent of the last spatial axis while computing, a multiple of the register tile;
             `data` is wide enough for it, and the result is cropped to `size`. 0 for that of `size`.
         pads: whether `data` is not padded yet.
+        run: channels that the schedule takes at a time; 0 for all.
         skips: one per spatial axis, where the schedule leaves taps out. Of the padding, `data` then
             has their margins alone; what lies beyond is not read.
 
@@ -52,9 +55,10 @@ def conv_blocked(
     blocks_per_group = out_blocks // groups
     source = padded(data, window, 2) if pads else data
     taps = kernel_axes(window)
-    channels = inner[0 if in_block == 1 else -1]
+    channels = inner[0] * run if run else inner[0 if in_block == 1 else -1]
     channel = te.reduce_axis((0, channels), name="ic")
     steps = [channel, *taps] if in_block == 1 else [*taps, channel]
+    place = [channel // run, *taps, channel % run] if run else steps
 
     def element(n: tirx.Var, block: tirx.Var, *rest: tirx.Var) -> tirx.PrimExpr:
         *axes, lane = rest
@@ -65,7 +69,7 @@ def conv_blocked(
         index = channel if groups == 1 else block // blocks_per_group * channels + channel
         return te.sum(
             source(n, index // in_block, *spatial, index % in_block)
-            * weight(block // tile, *steps, block % tile, lane),
+            * weight(block // tile, *place, block % tile, lane),
             axis=steps,
         )
 

@@ -20,8 +20,8 @@ from edgeconv.compiler.graph import Graph
 from edgeconv.compiler.passes.rewriting import CALL_TIR, bindings_of, op_name, shape_of
 from edgeconv.compiler.schedules.cpu import pointwise
 from edgeconv.compiler.schedules.cpu.blocking import TASKS
-from edgeconv.compiler.schedules.cpu.conv import stays_near
 from edgeconv.compiler.schedules.cpu.conv_window import CONVOLUTIONS, WINDOW, band_rows, row_tile
+from edgeconv.compiler.schedules.cpu.runs import stays_near
 from edgeconv.compiler.schedules.cpu.window import MAX_UNROLLED_TAPS
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, pixel_tile, register_tile
 

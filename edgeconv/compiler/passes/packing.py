@@ -30,16 +30,22 @@ def pack_channels(array: Array, block: int) -> Array:
     return np.ascontiguousarray(np.moveaxis(blocks, 2, -1))
 
 
-def pack_conv_weight(weight: Array, block: int, tile: int, *, in_block: int = 0) -> Array:
+def pack_conv_weight(
+    weight: Array, block: int, tile: int, *, in_block: int = 0, run: int = 0
+) -> Array:
     """(OC, IC/groups, *kernel) to (ceil(OC/block/tile), *kernel, IC/groups, tile, block).
 
     So what a register tile of `tile` blocks multiplies at one step stands together. For an input
-    in blocks of one channel the kernel comes after IC: such a channel is a plane of its own.
+    in blocks of one channel the kernel comes after IC: such a channel is a plane of its own. Where
+    channels are taken `run` at a time, IC/groups/run comes before the kernel, and run after it.
     """
     padded = pad_axis(weight, 0, block * tile)
     channels, inputs, *kernel = padded.shape
     blocks = padded.reshape(channels // block // tile, tile, block, inputs, *kernel)
     rank = len(kernel)
+    if run:
+        blocks = blocks.reshape(*blocks.shape[:3], inputs // run, run, *kernel)
+        return np.ascontiguousarray(blocks.transpose(0, 3, *range(5, 5 + rank), 4, 1, 2))
     taps = range(4, 4 + rank)
     order = (0, 3, *taps, 1, 2) if in_block == 1 else (0, *taps, 3, 1, 2)
     return np.ascontiguousarray(blocks.transpose(order))

@@ -1,9 +1,8 @@
 """Direct convolution on blocked data: a register tile of columns (of rows) by channel blocks.
 
 The tile's accumulators stay in registers over the whole reduction; the innermost loop feeds them
-with one packed weight vector per block and one input value per column. Where the weights of a tile
-would not stay near from one tile to the next, a row of tiles, or an image of few, takes a run of
-channels at a time, whose weights stay in the first-level cache.
+with one packed weight vector per block and one input value per column. Where weights are packed in
+runs of channels (`runs.py`), tiles take a run at a time.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from edgeconv.compiler.schedules.cpu.accumulate import (
     in_block,
     tile_blocks,
 )
-from edgeconv.compiler.schedules.cpu.blocking import TASKS
 from edgeconv.compiler.schedules.cpu.common import parallelise
+from edgeconv.compiler.schedules.cpu.runs import rows_apart, takes_rows
 from edgeconv.compiler.schedules.cpu.skipping import skip_taps
 from edgeconv.compiler.schedules.machine import (
     FLOAT_BYTES,
@@ -34,8 +33,6 @@ from edgeconv.compiler.schedules.machine import (
 )
 
 ANCHOR = "conv"
-# Weights that come near for fewer tiles are not read often enough.
-MIN_TILES = 4
 
 
 @dataclass(frozen=True)
@@ -82,11 +79,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     conv = sch.get_sblock(ANCHOR)
     work = total_work(sch, conv)
     nest = _in_tiles(sch, conv, len(size), tile, machine=machine, skips=skips)
-    # What a tile meets.
-    panel = depth * blocks * block * FLOAT_BYTES
-    near_enough = stays_near(panel, machine, skips=bool(skips))
-    passes = [] if near_enough else _passes(sch, nest, machine, skips=bool(skips))
-    near = _near_channels(sch, conv, nest.channel, panel, machine) if passes else None
+    near = _run(sch, conv, len(size))
     if near is None:
         run, channel = None, nest.channel
         sch.reorder(*nest.tiles, *nest.taps, channel, *nest.inner)
@@ -97,6 +90,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         vectorize_unroll(sch, sch.get_loops(store)[1:])
     else:
         run, channel = sch.split(nest.channel, [None, near])
+        passes = [nest.columns] if takes_rows(size, tile) else [*nest.rows, nest.columns]
         tasks = nest.tiles[: -len(passes)]
         sch.reorder(*tasks, run, *passes, *nest.taps, channel, *nest.inner)
         # The sums of the tiles that a run passes by wait for the next run.
@@ -111,7 +105,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         channel=channel,
         tile=nest.inner,
         machine=machine,
-        # A run does not read its weights front to back.
+        # A run reads the same weights for every tile.
         streams=few_pixels(size) and run is None,
         start=run,
     )
@@ -144,45 +138,11 @@ def _in_tiles(
     return _Nest([batch, *apart, outer_blocks], together, outer_columns, taps, channel, inner)
 
 
-def stays_near(panel: int, machine: Machine, *, skips: bool = False) -> bool:
-    """Whether every tile finds all its weights, `panel` bytes, near from the tile before it."""
-    if skips:
-        # A run stores its sums once for each tap, so it must save more.
-        return panel <= machine.l2_bytes // 2
-    # Large x86 cores fetch ahead from the second-level cache, and hide most of the way.
-    return panel <= (machine.l1_bytes // 2 if machine.lane_fma else machine.l2_bytes // 4)
-
-
-def _passes(sch: s_tir.Schedule, nest: _Nest, machine: Machine, *, skips: bool) -> list[object]:
-    """Return the loops over the tiles that a run of channels passes by.
-
-    Those of a row, or where they are few, of an image, if that leaves every core a task; none where
-    the image has few, too.
-    """
-    if extent(sch, nest.columns) >= MIN_TILES:
-        return [nest.columns]
-    if skips or not machine.lane_fma:
-        return []
-    image = [*nest.rows, nest.columns]
-    often = prod(extent(sch, loop) for loop in image) >= MIN_TILES
-    tasks = prod(extent(sch, loop) for loop in nest.panels)
-    return image if often and tasks >= TASKS else []
-
-
-def _near_channels(
-    sch: s_tir.Schedule, conv: object, channel: object, panel: int, machine: Machine
-) -> int | None:
-    """Return how many channels to take at a time, or None for all.
-
-    `panel` is the bytes of all weights that a tile meets. Those of a run fill half of the first
-    cache.
-    """
-    channels, block = extent(sch, channel), in_block(sch, conv)
-    if block == 1:
-        return None
-    most = max(block, machine.l1_bytes // 2 * channels // panel)
-    runs = (n for n in range(block, channels, block) if channels % n == 0 and n <= most)
-    return max(runs, default=None)
+def _run(sch: s_tir.Schedule, conv: object, rank: int) -> int | None:
+    """Return how many channels a run has, as the weights are packed; None for all."""
+    weight = sch.get(conv).reads[1].source
+    # One axis each for panels, runs, channels, blocks and lanes, beside the kernel's.
+    return int(weight.shape[-3]) if len(weight.shape) == rank + 5 else None
 
 
 def _rows_apart(
@@ -194,16 +154,14 @@ def _rows_apart(
     machine: Machine,
     skips: Sequence[Skip],
 ) -> list[object]:
-    """Return the axes along which no windows overlap, where all weights stay in the cache.
+    """Return the axes along which rows are taken apart, with all panels of weights (`rows_apart`).
 
-    Every panel of weights passes by one such row after the other, so that the input comes from
-    memory once, and windows along the other axes find it in the cache. Where taps are far apart,
-    rows that follow each other read others, and weights may come from the third-level cache.
+    Where taps are far apart, rows that follow each other read others, and weights may come from the
+    third-level cache.
     """
     weight = sch.get(conv).reads[1].source
     size = prod(int(size) for size in weight.shape) * FLOAT_BYTES
     if skips and size <= machine.l3_bytes // 2:
         return [row for row, skip in zip(rows, skips, strict=False) if skip.dilation > 1]
-    if size > machine.l2_bytes // 2:
-        return []
-    return [row for row, tap in zip(rows, taps, strict=False) if extent(sch, tap) == 1]
+    apart = rows_apart([extent(sch, tap) for tap in taps], size, machine)
+    return [row for row, alone in zip(rows, apart, strict=True) if alone]

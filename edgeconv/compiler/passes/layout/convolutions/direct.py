@@ -19,6 +19,7 @@ from edgeconv.compiler.passes.layout.convolutions.weights import packed_weight
 from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.packing import pack_conv_weight
 from edgeconv.compiler.passes.rewriting import shape_of
+from edgeconv.compiler.schedules.cpu.runs import channel_run
 from edgeconv.compiler.schedules.machine import MIN_BLOCK, round_up
 
 
@@ -36,7 +37,20 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
     else:
         data = padded_input(forms, name, data, conv.window, columns)
     in_block = shape_of(data)[-1]
-    pack = partial(pack_conv_weight, block=block, tile=tile.blocks, in_block=in_block)
+    channels, *kernel = conv.weight_shape[1:]
+    run = channel_run(
+        conv.size,
+        kernel,
+        channels,
+        tile,
+        forms.core,
+        block=block,
+        in_block=in_block,
+        panels=-(-conv.weight_shape[0] // (block * tile.blocks)),
+        batch=shape_of(data)[0],
+        skips=bool(skips),
+    )
+    pack = partial(pack_conv_weight, block=block, tile=tile.blocks, in_block=in_block, run=run)
     weight = packed_weight(forms, name, conv, pack)
     call = forms.call(
         conv_blocked,
@@ -45,6 +59,7 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
         groups=conv.groups,
         size=conv.size,
         columns=columns,
+        run=run,
         skips=skips,
     )
     return call, block
