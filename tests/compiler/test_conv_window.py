@@ -128,11 +128,23 @@ def build(cases: list[Case], *, shared: bool = False) -> tuple:
 
 
 def compiled(
-    model, inputs: Arrays, *, l2_kib: int, bits: int = 0, target: Target = HOST
+    model,
+    inputs: Arrays,
+    *,
+    l2_kib: int,
+    bits: int = 0,
+    target: Target = HOST,
+    cores: int = 2,
+    l2_shared: bool = False,
 ) -> Artifact:
-    """Compile with a second-level cache and vectors of that size; 0 for the target's own."""
-    bits = bits or target.cpu.vector_bits
-    target = replace(target, cpu=replace(target.cpu, l2_kib=l2_kib, vector_bits=bits))
+    """Compile with a second-level cache and vectors of that size; 0 for the target's own.
+
+    `cores` and whether they share that cache are of the host alone.
+    """
+    cpu = replace(target.cpu, l2_kib=l2_kib, vector_bits=bits or target.cpu.vector_bits)
+    if target is HOST:
+        cpu = replace(cpu, l1d_kib=48, cores=cores, l2_shared=l2_shared)
+    target = replace(target, cpu=cpu)
     emit = Emit.LIB if target.name == HOST.name else Emit.BUNDLE
     return compile_exported(exported(model, inputs), target, emit=emit)
 
@@ -186,10 +198,16 @@ CASES = st.builds(
 
 
 @settings(max_examples=6, deadline=None)
-@given(cases=st.lists(CASES, min_size=3, max_size=5), l2_kib=st.sampled_from([32, 64, 128]))
-def test_any_pair_is_right(cases: list[Case], l2_kib: int) -> None:
+@given(
+    cases=st.lists(CASES, min_size=3, max_size=5),
+    l2_kib=st.sampled_from([32, 64, 128]),
+    cores=st.integers(1, 5),
+    l2_shared=st.booleans(),
+)
+def test_any_pair_is_right(cases: list[Case], l2_kib: int, cores: int, l2_shared: bool) -> None:
     model, inputs = build(cases)
-    check(compiled(model, inputs, l2_kib=l2_kib), model, inputs, cases)
+    artifact = compiled(model, inputs, l2_kib=l2_kib, cores=cores, l2_shared=l2_shared)
+    check(artifact, model, inputs, cases)
 
 
 @pytest.mark.parametrize("target", ARM, ids=lambda target: target.name)
@@ -233,6 +251,17 @@ def test_pairs_are_one_kernel_on_arm(target: Target) -> None:
     check(artifact, model, inputs, PAIRS, threads=3)
 
 
+@bands
+def test_images_of_which_cores_take_channels_never_pass_between_them() -> None:
+    model, inputs = build([Case(height=14, width=14)])
+    far, near = (
+        compiled(model, inputs, l2_kib=L2_KIB, l2_shared=shared) for shared in (False, True)
+    )
+    assert joined(far) == {0}
+    assert joined(near) == set()
+    check(far, model, inputs, [Case()])
+
+
 def test_images_of_few_channels_are_two_kernels_on_arm() -> None:
     """A task takes all rows of an image there: other threads would wait."""
     cases = [Case(channels=30, height=90, width=21), Case(channels=32, height=260)]
@@ -263,7 +292,7 @@ def test_images_that_are_never_whole_need_no_memory(target: Target) -> None:
 @pytest.mark.parametrize(
     ("case", "shared"),
     [
-        (Case(height=32), False),  # an image that fits the cache
+        (Case(height=32, channels=80), False),  # an image that fits the cache
         (Case(first=3, ins=64, after=""), False),  # by Winograd's algorithm
         (Case(first=5, ins=64), False),  # weights that do not stay near
         pytest.param(  # rows that cost more again than from memory

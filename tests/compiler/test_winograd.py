@@ -60,9 +60,17 @@ def test_coefficients_of_activations_are_exact_in_single_precision(m: int, strid
 
 
 def forced(
-    monkeypatch: pytest.MonkeyPatch, m: int, rows: int, across: int | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    m: int,
+    rows: int,
+    across: int | None = None,
+    *,
+    parted: bool = False,
 ) -> list[Tiling]:
-    """Make every layer that fits take tiles of `m` in chunks of that size; return what it took."""
+    """Make every layer that fits take tiles of `m` in chunks of that size; return what it took.
+
+    The channels are `parted` by block, or computed together.
+    """
     taken = []
 
     def always(layer: Layer, sizes: list[int], machine: Machine, budget: float):
@@ -70,12 +78,13 @@ def forced(
         chunk = min(rows, height), min(across or width, width)
         tile = register_tile(
             chunk[0] * chunk[1],
-            layer.counts,
+            [1] if parted else layer.counts,
             machine,
             block=layer.out_block,
             in_block=layer.in_block,
         )
-        taken.append(Tiling(m, *chunk, tile.columns, layer.stride))
+        parts = layer.out_blocks if parted else 1
+        taken.append(Tiling(m, *chunk, tile.columns, layer.stride, parts))
         return taken[-1], tile
 
     monkeypatch.setattr(winograd, "choose", always)
@@ -168,6 +177,14 @@ def test_awkward_shapes(
     model, inputs, want = layers(AWKWARD)
     assert_within_tolerance(AWKWARD, run_model(model, inputs), want)
     assert len(taken) == len(AWKWARD)
+
+
+@pytest.mark.parametrize(("m", "rows"), [(2, 3), (4, 9)])
+def test_awkward_shapes_in_parts(monkeypatch: pytest.MonkeyPatch, m: int, rows: int) -> None:
+    taken = forced(monkeypatch, m, rows, parted=True)
+    model, inputs, want = layers(AWKWARD)
+    assert_within_tolerance(AWKWARD, run_model(model, inputs), want)
+    assert any(tiling.parts > 1 for tiling in taken)
 
 
 @pytest.mark.parametrize("target", ["rasp4", "rasp2"])
@@ -367,4 +384,17 @@ def test_two_cores_share_small_layers(channels: int, size: int) -> None:
         tiling = chosen[0]
         tiles = -(-size // tiling.m)
         chunks = -(-tiles // tiling.rows) * -(-tiles // tiling.across)
-        assert (chunks > 1) == (cores > 1)
+        assert (chunks * tiling.parts > 1) == (cores > 1)
+
+
+@pytest.mark.parametrize(("channels", "size"), [(128, 28), (256, 14), (512, 7)])
+def test_cores_that_are_far_transform_the_input_themselves(channels: int, size: int) -> None:
+    """It is a few hundredths of the work, and larger than the image."""
+    machine = Machine(
+        16, 32, lane_fma=False, l1_bytes=48 << 10, l2_bytes=2 << 20, l3_bytes=32 << 20, cores=2
+    )
+    for shared, parts in [(False, 2), (True, 1)]:
+        near = replace(machine, l2_shared=shared)
+        chosen = choose(layer(channels, channels, size, near), [2, 4], near, math.inf)
+        assert chosen is not None
+        assert chosen[0].parts == parts

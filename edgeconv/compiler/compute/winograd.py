@@ -39,6 +39,7 @@ class Tiling:
         across: tiles of a chunk in each of its rows.
         columns: tiles that a register tile of the matrix products takes.
         stride: of the convolution.
+        parts: of the output channels, each computed from a transformed input of its own.
     """
 
     m: int
@@ -46,6 +47,7 @@ class Tiling:
     across: int
     columns: int
     stride: int = 1
+    parts: int = 1
 
     @property
     def side(self) -> int:

@@ -23,7 +23,13 @@ from edgeconv.compiler.schedules.cpu.blocking import TASKS
 from edgeconv.compiler.schedules.cpu.conv_window import CONVOLUTIONS, WINDOW, band_rows, row_tile
 from edgeconv.compiler.schedules.cpu.runs import stays_near
 from edgeconv.compiler.schedules.cpu.window import MAX_UNROLLED_TAPS
-from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, pixel_tile, register_tile
+from edgeconv.compiler.schedules.machine import (
+    FLOAT_BYTES,
+    Machine,
+    core_bands,
+    pixel_tile,
+    register_tile,
+)
 
 Chains = dict[str, tuple[str, ...]]
 FAMILIES = ("depthwise", "pool")
@@ -73,7 +79,7 @@ def _wins(
     On 32-bit ARM it is never: `benchmarks/arm`, which would tell, counts AArch64 alone.
     """
     shape = shape_of(image)
-    if len(shape) != 5 or prod(shape) * FLOAT_BYTES <= machine.l2_bytes:
+    if len(shape) != 5 or prod(shape) * FLOAT_BYTES <= _near_bytes(shape, machine):
         return False
     if machine.lane_fma and not machine.is_aarch64:
         return False
@@ -89,6 +95,18 @@ def _wins(
         return False
     rows = _computed_rows(window, _block(graph, second, "pad"), shape, blocks, machine)
     return rows is not None and rows <= 1 + min(RECOMPUTED, MEMORY_SLOTS / _steps(conv))
+
+
+def _near_bytes(image: Sequence[int], machine: Machine) -> int:
+    """Return the size up to which an image is better written, and read by the next kernel.
+
+    Where cores are far from each other, that depends on whether each then reads its own rows.
+    """
+    if not machine.far_cores:
+        return machine.l2_bytes
+    *_, rows, columns, lanes = image
+    own = core_bands(rows, rows * columns * lanes * FLOAT_BYTES, machine) > 1
+    return machine.l2_bytes // 2 if own else machine.l1_bytes
 
 
 def _convolution(graph: Graph, call: tvm.ir.Call) -> Any:

@@ -37,6 +37,9 @@ MIN_BLOCK = 4
 # long: between cores, lines pass through a cache that is further away.
 MIN_PARALLEL_SLOTS = 8192
 MAX_TILE_BLOCKS = 8
+# Of a band of rows in a block of channels. Cores fetch ahead beyond the ends of theirs, which takes
+# lines from the core that is about to write them: bands of 6 KB took longer than whole blocks.
+MIN_BAND_BYTES = 12 * 1024
 # One of the two units that multiply vectors of so many floats also shuffles them.
 AVX512_LANES = 16
 # With fewer parts, whole ones would leave threads idle.
@@ -94,6 +97,15 @@ class Machine:
         return MIN_PARALLEL_SLOTS * self.lanes * (1 if self.lane_fma else 2)
 
     @property
+    def far_cores(self) -> bool:
+        """Whether lines that another core has written cost more than weights that both read.
+
+        Each core of these has a second-level cache of its own, as in the Raspberry Pi 5: but what
+        lines cost there has not been measured.
+        """
+        return not self.lane_fma and not self.l2_shared and self.cores > 1
+
+    @property
     def shuffles_delay(self) -> bool:
         """Whether shuffles take turns with multiply-adds, as with AVX-512.
 
@@ -114,6 +126,22 @@ def shares_parts(parts: int, machine: Machine) -> bool:
     costs more than shares that differ by a part, unless they have that cache in common.
     """
     return parts >= (MIN_PARTS_SHARED_L2 if machine.l2_shared else MIN_PARTS)
+
+
+def core_bands(rows: int, block_bytes: int, machine: Machine) -> int:
+    """Return into how many equal bands of rows to cut an image that cores share; 1 for none.
+
+    Layers of which each core takes the same rows find nearly all that they read in its own cache.
+    Where rows are few or short, cores take channels.
+
+    Args:
+        rows: of the image.
+        block_bytes: of what is read, in one block of channels.
+        machine: for which cores.
+    """
+    if not machine.far_cores:
+        return 1
+    return largest_divisor(rows, max(1, min(machine.cores, block_bytes // MIN_BAND_BYTES)))
 
 
 class Lanes(Protocol):

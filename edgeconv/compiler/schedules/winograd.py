@@ -6,7 +6,7 @@ An issue slot is the time of one SIMD multiply-accumulate.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from edgeconv.compiler.compute.skipping import Skip
 from edgeconv.compiler.compute.toom_cook import TAPS
@@ -100,11 +100,13 @@ def choose(
     """
     plans = []
     for tiling, tile in _candidates(layer, sizes, machine):
-        cost = _cost(layer, tiling, tile, machine)
-        if cost < budget:
-            chunk_bytes = max(sum(_chunk_bytes(layer, tiling, tile)), MAX_CHUNK_BYTES)
-            on_all = _cost_on_all(layer, tiling, tile, machine, cost)
-            plans.append((chunk_bytes, cost + on_all, astuple(tiling), tiling, tile))
+        chunk_bytes = max(sum(_chunk_bytes(layer, tiling, tile)), MAX_CHUNK_BYTES)
+        for parts in _channel_parts(layer, tiling, tile, machine):
+            parted = replace(tiling, parts=parts)
+            cost = _cost(layer, parted, tile, machine)
+            if cost < budget:
+                on_all = _cost_on_all(layer, parted, tile, machine, cost)
+                plans.append((chunk_bytes, cost + on_all, astuple(parted), parted, tile))
     return min(plans, key=lambda plan: plan[:3])[3:] if plans else None
 
 
@@ -126,6 +128,17 @@ def _candidates(
             yield Tiling(m, rows, across, tile.columns, layer.stride), tile
 
 
+def _channel_parts(
+    layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine
+) -> Iterator[int]:
+    """Yield in how many parts to compute the output's channels."""
+    yield 1
+    panels = layer.out_blocks // tile.blocks
+    few = not shares_parts(_chunks(layer, tiling), machine)
+    if few and machine.far_cores and panels % machine.cores == 0:
+        yield machine.cores
+
+
 def _parts(extent: int, count: int) -> set[int]:
     """Return the lengths of up to `count` equal parts, the last of which may be shorter."""
     return {-(-extent // parts) for parts in range(1, min(extent, count) + 1)}
@@ -144,7 +157,7 @@ def _cost_on_all(
     Cores share chunks, or of one chunk after the other its channels. Some wait where those do not
     divide; and of shared chunks, which each transforms a part of, they need each other's parts.
     """
-    parts, exchanged = _chunks(layer, tiling), 0.0
+    parts, exchanged = _chunks(layer, tiling) * tiling.parts, 0.0
     if not shares_parts(parts, machine):
         if not machine.l2_shared:
             data, _ = _chunk_bytes(layer, tiling, tile)
@@ -159,6 +172,7 @@ def _cost(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine) ->
     vectors = -(-layer.out_block // machine.lanes)
     blocks = layer.taps * layer.in_blocks + layer.out_blocks * vectors
     products = side * side * layer.depth * layer.out_blocks * tile.cost
+    blocks += layer.taps * layer.in_blocks * (tiling.parts - 1)
     transforms = blocks * (m + side) * side * TRANSFORM_SLOTS
     weights = side * side * layer.weights
     streams = weights / MEMORY_BYTES_PER_SLOT + (chunks - 1) * weights / _rate(weights, machine)

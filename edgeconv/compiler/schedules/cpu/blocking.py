@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine
+from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, round_up
 
 LINE_BYTES = 64
 # Issue slots that a line from the second-level cache costs. ARM: fitted to published times of the
@@ -37,6 +37,7 @@ class Tiles:
         rows: weight vectors of a tile.
         ragged: whether the last tile of input is narrower. A task then takes several, or there is
             one task, so that the loop over them can end before the last.
+        parts: cores that share the input, each with chunks of its own; 1 where they need not.
     """
 
     steps: int
@@ -45,6 +46,7 @@ class Tiles:
     columns: int
     rows: int
     ragged: bool = False
+    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ def _cost(tiles: Tiles, blocking: Blocking, machine: Machine) -> float:
         # Each run loads and stores the sums, two at a time.
         slots += count * tiles.columns * tiles.rows / machine.lanes
     tasks = chunks * groups
+    # Cores whose chunks do not come out even compute parts of others' as well.
+    slots *= round_up(chunks, tiles.parts) / chunks
     return slots * (TASKS / tasks if tasks < TASKS else 1)
 
 

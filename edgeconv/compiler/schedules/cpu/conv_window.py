@@ -30,13 +30,15 @@ from edgeconv.compiler.schedules.machine import (
     FLOAT_BYTES,
     Machine,
     RegisterTile,
-    largest_divisor,
     register_tile,
+    round_up,
 )
 
 WINDOW = window.ANCHOR
 # Blocks of the convolutions that can come before it.
 CONVOLUTIONS = (pointwise.ANCHOR, conv.ANCHOR)
+# Rows that two neighbouring bands compute, mostly: windows have three.
+BETWEEN_BANDS = 2
 
 
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
@@ -69,13 +71,20 @@ def band_rows(rows: int, image: Sequence[int], blocks: int, machine: Machine) ->
     """Return how many of the output's `rows` a band has.
 
     What it reads of the `image` (N, blocks, rows, columns, lanes), so many channel `blocks` at a
-    time, fills a quarter of the second-level cache. Where a few rows are there at a time, it has
-    them all.
+    time, fills a quarter of the second-level cache at most, and cores share bands evenly. Where a
+    few rows are there at a time, it has them all.
     """
     if machine.is_aarch64:
         return rows
     most = machine.l2_bytes // 4 * rows // (prod(image[2:]) * blocks * FLOAT_BYTES)
-    return largest_divisor(rows, max(1, most))
+    panels = prod(image[:2]) // blocks
+
+    def cost(height: int) -> float:
+        tasks = rows // height * panels
+        return (1 + BETWEEN_BANDS / height) * round_up(tasks, machine.cores) / tasks
+
+    heights = (height for height in range(max(1, min(rows, most)), 0, -1) if rows % height == 0)
+    return min(heights, key=cost)
 
 
 def _window(
@@ -102,8 +111,9 @@ def _window(
     order = [taps[0], *pair, *taps[1:]]
     inner = [column, lane]
     around = [row, block] if machine.is_aarch64 else [block, row]
-    sch.reorder(batch, panel, band, *around, step, *order, *inner)
-    task = parallelise(sch, [batch, panel, band], work, machine.min_parallel_macs)
+    tasks = [batch, band, panel] if machine.far_cores else [batch, panel, band]
+    sch.reorder(*tasks, *around, step, *order, *inner)
+    task = parallelise(sch, tasks, work, machine.min_parallel_macs)
     sch.reverse_compute_at(store, step, preserve_unit_loops=True)
     for tap in taps:
         sch.unroll(tap)

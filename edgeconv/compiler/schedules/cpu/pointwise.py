@@ -55,6 +55,9 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         columns=tile.columns,
         rows=blocks * lanes,
     )
+    by_pixels = _by_pixels(pixels, depth, tiles.panels * tiles.rows, machine)
+    if by_pixels and machine.far_cores and not frames:
+        tiles = replace(tiles, parts=machine.cores)
     if taps:
         # Half of the cache is for the next frame, which shares pixels with this one.
         blocking = choose_blocking(tiles, depth, replace(machine, l2_bytes=machine.l2_bytes // 2))
@@ -62,10 +65,9 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         blocking = choose_blocking(tiles, RUN_BLOCKS * in_block(sch, product), machine)
     chunk, step, column = sch.split(pixel, [None, blocking.steps, tile.columns])
     group, panel = sch.split(panel, [None, blocking.panels])
-    # Tasks in a row share the larger operand, and frames that windows of others read as well.
+    # Tasks in a row share frames that windows of others read as well.
     pixels_first = [chunk, *frames]
-    larger = tiles.panels * tiles.rows > pixels
-    shared = [group, *pixels_first] if larger else [*pixels_first, group]
+    shared = [*pixels_first, group] if by_pixels else [group, *pixels_first]
     inner = [column, inner_block, lane]
     runs = []
     if blocking.depth < depth:
@@ -95,6 +97,17 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         streams=streams,
         start=runs[0] if runs else None,
     )
+
+
+def _by_pixels(pixels: int, depth: int, channels: int, machine: Machine) -> bool:
+    """Whether tasks in a row share pixels; otherwise they share weights.
+
+    That is the larger operand. Where cores are far from each other, the result counts as well: the
+    next layer reads it.
+    """
+    if machine.far_cores:
+        return pixels * (depth + channels) >= channels * depth
+    return pixels >= channels
 
 
 def _axes(sch: s_tir.Schedule, product: object, *, spatial: bool) -> list[object]:

@@ -20,7 +20,12 @@ from edgeconv.compiler.schedules.common import (
 )
 from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.cpu.overlap import overlap_last
-from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, largest_divisor
+from edgeconv.compiler.schedules.machine import (
+    FLOAT_BYTES,
+    Machine,
+    core_bands,
+    largest_divisor,
+)
 
 ANCHOR = "window"
 MAX_COLUMNS = 8
@@ -52,11 +57,8 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     paired = cut and machine.is_aarch64 and rows_share_inputs(sch, rows, taps)
     if cut:
         sch.compute_inline(sch.get_sblock("pad"))
-    band = []
-    if rows and not cut:
-        height = largest_divisor(extent(sch, rows[0]), _band_rows(sch, rows, column, machine))
-        band_row, first_row = sch.split(rows[0], [None, height])
-        band, rows = [band_row], [first_row, *rows[1:]]
+    shared = 1 if lane is None else _core_bands(sch, rows, machine)
+    band, rows = _in_bands(sch, rows, column, shared, machine, low=not cut)
     width = extent(sch, column)
     most = MAX_PAIRED_COLUMNS if paired else MAX_COLUMNS
     columns = even_part(width, most) if lane else _vectors(width, machine)
@@ -68,8 +70,9 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         rows, pair = [row], [second_row]
     # A row of input is read for the last row of outputs that needs it, and then for the next.
     order = [taps[0], *pair, *taps[1:]]
-    sch.reorder(batch, outer, *band, *rows, outer_column, *order, *inner)
-    parallel = parallelise(sch, [batch, outer, *band], work, machine.min_parallel_macs)
+    tasks = [batch, *band, outer] if shared > 1 else [batch, outer, *band]
+    sch.reorder(*tasks, *rows, outer_column, *order, *inner)
+    parallel = parallelise(sch, tasks, work, machine.min_parallel_macs)
     if pads and not cut:
         sch.compute_at(sch.get_sblock("pad"), parallel, preserve_unit_loops=True)
         _vectorize_pad(sch, machine)
@@ -129,6 +132,37 @@ def _borders_are_thin(
         and prod(extent(sch, tap) for tap in taps) <= MAX_UNROLLED_TAPS
         and extent(sch, loops[0]) * extent(sch, loops[1]) >= MIN_PARALLEL_BLOCKS
     )
+
+
+def _in_bands(
+    sch: s_tir.Schedule,
+    rows: list[object],
+    column: object,
+    shared: int,
+    machine: Machine,
+    *,
+    low: bool,
+) -> tuple[list[object], list[object]]:
+    """Cut rows into bands, as many as cores share or more: `low` ones keep their input near.
+
+    Returns the loop over bands, if there is one, and the loops over a band's rows.
+    """
+    if not rows or (shared == 1 and not low):
+        return [], rows
+    height = extent(sch, rows[0]) // shared
+    if low:
+        height = largest_divisor(height, _band_rows(sch, rows, column, machine))
+    band, row = sch.split(rows[0], [None, height])
+    return [band], [row, *rows[1:]]
+
+
+def _core_bands(sch: s_tir.Schedule, rows: list[object], machine: Machine) -> int:
+    """Return how many bands of rows the cores share; 1 where they share blocks of channels."""
+    if len(rows) != 1:
+        return 1
+    *_, height, width, lanes = sch.get(sch.get_sblock(ANCHOR)).reads[0].source.shape
+    block_bytes = int(height) * int(width) * int(lanes) * FLOAT_BYTES
+    return core_bands(extent(sch, rows[0]), block_bytes, machine)
 
 
 def _band_rows(sch: s_tir.Schedule, rows: list[object], column: object, machine: Machine) -> int:

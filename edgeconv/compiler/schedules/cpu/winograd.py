@@ -30,12 +30,15 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         sch.compute_inline(sch.get_sblock(name))
     tiling = Tiling(*(int(n) for n in sch.get(sch.get_sblock("image")).annotations["tiling"]))
     chunk, panel = _outputs(sch, tiling)
-    by_chunk = shares_parts(extent(sch, chunk), machine)
     work = total_work(sch, sch.get_sblock("winograd_product"))
-    parallelise(sch, [chunk if by_chunk else panel], work, machine.min_parallel_macs)
+    alone = tiling.parts > 1 or shares_parts(extent(sch, chunk), machine)
+    if tiling.parts > 1:
+        part, panel = sch.split(panel, [tiling.parts, None])
+        chunk = sch.fuse(chunk, part)
+    parallelise(sch, [chunk if alone else panel], work, machine.min_parallel_macs)
     _products(sch, panel, tiling.columns, machine)
     step = _transformed_input(sch, chunk)
-    if not by_chunk:
+    if not alone:
         parallelise(sch, [step], work, machine.min_parallel_macs)
 
 
