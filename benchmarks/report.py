@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -294,12 +296,30 @@ def rewrite(path: Path, section: str, text: str) -> None:
     Raises ValueError where the file lacks them.
     """
     page = path.read_text(encoding="utf-8")
+    begin, end = _between_marks(page, path, section)
+    write_atomic(path, f"{page[:begin]}\n\n{text.strip()}\n\n{page[end:]}".encode())
+
+
+def table_rows(path: Path, section: str, head: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the rows of the first table of a Markdown file's section, if it has that head.
+
+    Raises ValueError as `rewrite` does.
+    """
+    page = path.read_text(encoding="utf-8")
+    lines = page[slice(*_between_marks(page, path, section))].strip().splitlines()
+    if lines[:2] != markdown_table(head, []).splitlines():
+        return []
+    table = takewhile(lambda line: line.startswith("|"), lines[2:])
+    rows = (re.split(r"(?<!\\)\|", line)[1:-1] for line in table)
+    return [tuple(cell.strip().replace("\\|", "|") for cell in row) for row in rows]
+
+
+def _between_marks(page: str, path: Path, section: str) -> tuple[int, int]:
     begin = page.find(f"<!-- {section}:")
     end = page.find(f"<!-- end of {section} -->")
     if not 0 <= begin < end:
         raise ValueError(f"{path} has no marks <!-- {section}: ... --> <!-- end of {section} -->")
-    head = page[: page.index("-->", begin) + len("-->")]
-    write_atomic(path, f"{head}\n\n{text.strip()}\n\n{page[end:]}".encode())
+    return page.index("-->", begin) + len("-->"), end
 
 
 def _scaling(scaling: Scaling) -> dict[str, Any]:

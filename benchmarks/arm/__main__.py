@@ -17,7 +17,7 @@ from benchmarks.arm.boards import BOARDS, PACKAGES, Board
 from benchmarks.arm.emulate import Counts, EmulationError, artifact_counts, guest_counts
 from benchmarks.case import Case
 from benchmarks.compare import OURS, converted
-from benchmarks.report import markdown_table, rewrite, text_table
+from benchmarks.report import markdown_table, rewrite, table_rows, text_table
 
 _WRONG = 1e-3
 _HEAD = (
@@ -44,7 +44,17 @@ def main() -> None:
     notes = "\n".join(_fit_note(board, BOARDS[board]) for board in options.boards)
     print(f"{text_table(_HEAD, rows)}\n\n{notes}")
     if options.markdown is not None:
+        if options.add:
+            rows = _with_others(rows, table_rows(options.markdown, "arm", _HEAD))
         rewrite(options.markdown, "arm", f"{markdown_table(_HEAD, rows)}\n\n{notes}")
+
+
+def _with_others(
+    counted: list[tuple[str, ...]], others: list[tuple[str, ...]]
+) -> list[tuple[str, ...]]:
+    """Return the rows of a table, those that were counted again in their places."""
+    rows = {row[:3]: row for row in others}
+    return list((rows | {row[:3]: row for row in counted}).values())
 
 
 def _count(case: Case, board: str, name: str, limit_s: float) -> dict[str, Any]:
@@ -109,7 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", type=Path, default=prepare.BUILD / "arm.json")
     parser.add_argument(
-        "--add", action="store_true", help="keep what the JSON file holds of other cases"
+        "--add",
+        action="store_true",
+        help="keep what the JSON file and the page hold of other cases",
     )
     parser.add_argument("--markdown", type=Path, help="page whose section `arm` takes the table")
     return parser

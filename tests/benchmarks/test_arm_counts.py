@@ -135,12 +135,18 @@ def test_estimated_times_follow_the_fit():
     assert counts.fitted_ms(BOARDS["pi5"]) == pytest.approx((0.4752e8 + 0.1146e8) / 2.4e6)
 
 
-def test_what_was_counted_earlier_can_stay(tmp_path, monkeypatch, capsys):
-    """Of two runs on one file, the second keeps the first one's rows only where it is asked to."""
+@pytest.fixture
+def counted_at_once(monkeypatch):
+    """Cases by any name, all of whose counts are a million."""
     counts = emulate.Counts(*[1e6] * len(emulate.Counts.__dataclass_fields__))
     monkeypatch.setattr(prepare, "sources", lambda only, **kinds: [only])
     monkeypatch.setattr(prepare, "prepare", lambda source, target: SimpleNamespace(name=source))
     monkeypatch.setattr(counting, "artifact_counts", lambda case, board, limit_s: counts)
+
+
+@pytest.mark.usefixtures("counted_at_once")
+def test_what_was_counted_earlier_can_stay(tmp_path, monkeypatch, capsys):
+    """Of two runs on one file, the second keeps the first one's rows only where it is asked to."""
 
     def shown(*arguments: str) -> str:
         command = ["arm", "--json", str(tmp_path / "arm.json"), *arguments]
@@ -154,3 +160,24 @@ def test_what_was_counted_earlier_can_stay(tmp_path, monkeypatch, capsys):
     assert row in both.splitlines()
     assert any(line.startswith("two") for line in both.splitlines())
     assert "two" not in shown("--only", "one")
+
+
+@pytest.mark.usefixtures("counted_at_once")
+def test_a_page_keeps_the_rows_that_were_not_counted_again(tmp_path, monkeypatch, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- arm: made by x -->\n<!-- end of arm -->\n")
+
+    def written(*arguments: str) -> list[str]:
+        # Each run has a file of its own: the rows of others stand on the page alone.
+        result = tmp_path / f"{arguments[1]}.json"
+        command = ["arm", "--json", str(result), "--markdown", str(page), *arguments]
+        monkeypatch.setattr(sys, "argv", command)
+        counting.main()
+        capsys.readouterr()
+        return [line for line in page.read_text().splitlines() if line.startswith("| ")][2:]
+
+    (one,) = written("--only", "one")
+    assert written("--only", "two", "--add") == [one, one.replace("one", "two")]
+    page.write_text(page.read_text().replace(one, one.replace("1", "7")))
+    assert written("--only", "one", "--add") == [one, one.replace("one", "two")]
+    assert written("--only", "one") == [one]

@@ -8,7 +8,14 @@ import pytest
 from benchmarks.case import Case
 from benchmarks.compare import Comparison, Measured
 from benchmarks.machine import Disturbance
-from benchmarks.report import Report, geometric_mean, markdown_table, rewrite, text_table
+from benchmarks.report import (
+    Report,
+    geometric_mean,
+    markdown_table,
+    rewrite,
+    table_rows,
+    text_table,
+)
 from edgeconv.bench import summarise
 
 QUIET = Disturbance(load_average=0.5, other_cores=0.01, steal=0.0)
@@ -119,6 +126,17 @@ def test_only_what_is_between_the_marks_is_rewritten(tmp_path):
     assert page.read_text() == wanted
     with pytest.raises(ValueError, match="no marks <!-- arm"):
         rewrite(page, "arm", "new")
+
+
+def test_a_table_of_a_page_is_read_as_it_was_written(tmp_path):
+    page = tmp_path / "page.md"
+    head, rows = ("", "n"), [("a", "1"), ("b|c", ""), ("", "3")]
+    page.write_text("<!-- arm: made by x -->\n<!-- end of arm -->\n| a | 2 |\n")
+    rewrite(page, "arm", markdown_table(head, rows) + "\n\nA note.\n\n| other | table |")
+    assert table_rows(page, "arm", head) == rows
+    assert table_rows(page, "arm", ("", "m")) == []
+    with pytest.raises(ValueError, match="no marks <!-- host"):
+        table_rows(page, "host", head)
 
 
 def test_the_page_has_the_sections_that_the_commands_fill_in(tmp_path):
