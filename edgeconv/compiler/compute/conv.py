@@ -24,6 +24,7 @@ def conv_blocked(
     *,
     groups: int,
     size: Sequence[int],
+    blocks: int = 0,
     columns: int = 0,
     pads: bool = False,
     run: int = 0,
@@ -39,6 +40,7 @@ def conv_blocked(
         window: the geometry; its padding has been applied already, unless the kernel `pads`.
         groups: 1, or a number for which ob divides OC/groups.
         size: output spatial shape.
+        blocks: of the output's channels; 0 for those of all tiles.
         columns: extent of the last spatial axis while computing, a multiple of the register tile;
             `data` is wide enough for it, and the result is cropped to `size`. 0 for that of `size`.
         pads: whether `data` is not padded yet.
@@ -75,7 +77,7 @@ def conv_blocked(
 
     computed = (*size[:-1], columns or size[-1])
     conv = te.compute((batch, out_blocks, *computed, out_block), element, name="conv")
-    shape = (batch, out_blocks, *size, out_block)
+    shape = (batch, blocks or out_blocks, *size, out_block)
     attributes = {SKIPS: [skip.encoded() for skip in skips]} if skips else {}
     return te.compute(shape, conv, name="crop", attrs=attributes)
 
@@ -260,13 +262,16 @@ def conv_grouped_panels(
     return te.compute((batch, -(-out_channels // lanes), *out_size, lanes), conv, name="crop")
 
 
-def pointwise_blocked(data: te.Tensor, weight: te.Tensor, size: Sequence[int]) -> te.Tensor:
+def pointwise_blocked(
+    data: te.Tensor, weight: te.Tensor, size: Sequence[int], *, blocks: int = 0
+) -> te.Tensor:
     """Mix the channels of NCHWc `data` at every pixel, all pixels in one row.
 
     Args:
         data: (N, ceil(IC/ib), pixels, ib), with prod(size) pixels.
         weight: (ceil(OC/ob) / tile, IC, tile, ob), for tiles of that many blocks.
         size: spatial shape of the output, and of the image that `data` is.
+        blocks: as for `conv_blocked`.
 
     Returns:
         (N, ceil(OC/ob), *size, ob), in the dtype of `data`.
@@ -288,11 +293,11 @@ def pointwise_blocked(data: te.Tensor, weight: te.Tensor, size: Sequence[int]) -
         *axes, lane = rest
         return row(n, block, flat_index(axes, size), lane)
 
-    return te.compute((batch, outer * tile, *size, out_block), unrolled, name="image")
+    return te.compute((batch, blocks or outer * tile, *size, out_block), unrolled, name="image")
 
 
 def temporal_blocked(
-    data: te.Tensor, weight: te.Tensor, window: Window, size: Sequence[int]
+    data: te.Tensor, weight: te.Tensor, window: Window, size: Sequence[int], *, blocks: int = 0
 ) -> te.Tensor:
     """Convolve NCDHWc `data` along its first spatial axis, all pixels of a frame in one row.
 
@@ -302,6 +307,7 @@ def temporal_blocked(
         weight: (ceil(OC/ob) / tile, taps, IC, tile, ob), for tiles of that many blocks.
         window: the geometry, of which the first axis counts; its padding has been applied already.
         size: output spatial shape.
+        blocks: as for `conv_blocked`.
 
     Returns:
         (N, ceil(OC/ob), *size, ob), in the dtype of `data`.
@@ -327,7 +333,7 @@ def temporal_blocked(
         *axes, lane = rest
         return row(n, block, frame, flat_index(axes, size[1:]), lane)
 
-    return te.compute((batch, outer * tile, *size, out_block), unrolled, name="image")
+    return te.compute((batch, blocks or outer * tile, *size, out_block), unrolled, name="image")
 
 
 def depthwise_blocked(data: te.Tensor, weight: te.Tensor, window: Window) -> te.Tensor:

@@ -81,6 +81,7 @@ def conv_winograd(
     *,
     groups: int,
     size: Sequence[int],
+    blocks: int,
     tiling: Tiling,
 ) -> te.Tensor:
     """Convolve NCHWc `data` with transformed and packed weights.
@@ -92,6 +93,7 @@ def conv_winograd(
         window: the geometry; the last two axes have 3 taps, stride 1 or 2, and dilation 1.
         groups: as for `conv_blocked`.
         size: output spatial shape.
+        blocks: of the output's channels.
         tiling: how the image is cut.
 
     Returns:
@@ -99,7 +101,7 @@ def conv_winograd(
     """
     panels = winograd_input(data, window, size=size, tiling=tiling)
     products = winograd_products(panels, weight, groups=groups)
-    return winograd_output(products, size=size, tiling=tiling)
+    return winograd_output(products, size=size, blocks=blocks, tiling=tiling)
 
 
 def winograd_input(
@@ -208,13 +210,15 @@ def winograd_products(panels: te.Tensor, weight: te.Tensor, *, groups: int) -> t
     return te.compute(shape, element, name="winograd_product")
 
 
-def winograd_output(products: te.Tensor, *, size: Sequence[int], tiling: Tiling) -> te.Tensor:
+def winograd_output(
+    products: te.Tensor, *, size: Sequence[int], blocks: int, tiling: Tiling
+) -> te.Tensor:
     """Transform every tile M of the products back, A^T M A, and put the tiles together.
 
     The other arguments, and the result, are those of `conv_winograd`.
     """
     m, side, rows, across = tiling.m, tiling.side, tiling.rows, tiling.across
-    batch, *lead, _, _, _, blocks, _, out_block = (int(s) for s in products.shape)
+    batch, *lead, _, _, _, _, _, out_block = (int(s) for s in products.shape)
     chunks_down, chunks_across = tiling.chunks(size)
     around = (batch, blocks, *lead, chunks_down * rows, chunks_across * across)
 

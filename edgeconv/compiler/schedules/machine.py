@@ -358,9 +358,15 @@ def _divisors(value: int) -> list[int]:
     return [divisor for divisor in range(1, value + 1) if value % divisor == 0]
 
 
-def tile_counts(blocks: int) -> list[int]:
-    """Return the numbers of blocks that a register tile can have, of `blocks` in a row."""
-    return [count for count in range(1, MAX_TILE_BLOCKS + 1) if blocks % count == 0]
+def tile_counts(blocks: int, *, padded: bool = False) -> list[int]:
+    """Return the numbers of blocks that a register tile can have, of `blocks` in a row.
+
+    Where none but single ones divide many blocks, tiles may be `padded`: the last has one more.
+    """
+    counts = [count for count in range(1, MAX_TILE_BLOCKS + 1) if blocks % count == 0]
+    if padded and counts == [1] and blocks > MAX_TILE_BLOCKS:
+        return tile_counts(blocks + 1)
+    return counts
 
 
 def round_up(value: int, multiple: int) -> int:

@@ -21,6 +21,7 @@ from edgeconv.compiler.schedules.machine import (
     Machine,
     RegisterTile,
     register_tile,
+    round_up,
     shares_parts,
     tile_counts,
 )
@@ -71,7 +72,7 @@ class Layer:
     @property
     def counts(self) -> list[int]:
         """Numbers of blocks that a register tile can have."""
-        return tile_counts(self.out_blocks // self.groups)
+        return tile_counts(self.out_blocks // self.groups, padded=self.groups == 1)
 
     @property
     def depth(self) -> int:
@@ -133,7 +134,7 @@ def _channel_parts(
 ) -> Iterator[int]:
     """Yield in how many parts to compute the output's channels."""
     yield 1
-    panels = layer.out_blocks // tile.blocks
+    panels = -(-layer.out_blocks // tile.blocks)
     few = not shares_parts(_chunks(layer, tiling), machine)
     if few and machine.far_cores and panels % machine.cores == 0:
         yield machine.cores
@@ -162,7 +163,7 @@ def _cost_on_all(
         if not machine.l2_shared:
             data, _ = _chunk_bytes(layer, tiling, tile)
             exchanged = parts * data * (machine.cores - 1) / EXCHANGED_BYTES_PER_SLOT
-        parts = layer.out_blocks // tile.blocks
+        parts = -(-layer.out_blocks // tile.blocks)
     return cost * machine.cores * -(-parts // machine.cores) / parts + exchanged
 
 
@@ -171,7 +172,7 @@ def _cost(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine) ->
     chunks, tiles = _chunks(layer, tiling), tiling.rows * tiling.across
     vectors = -(-layer.out_block // machine.lanes)
     blocks = layer.taps * layer.in_blocks + layer.out_blocks * vectors
-    products = side * side * layer.depth * layer.out_blocks * tile.cost
+    products = side * side * layer.depth * round_up(layer.out_blocks, tile.blocks) * tile.cost
     blocks += layer.taps * layer.in_blocks * (tiling.parts - 1)
     transforms = blocks * (m + side) * side * TRANSFORM_SLOTS
     weights = side * side * layer.weights
@@ -195,7 +196,7 @@ def _spilled(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine)
     """Return the bytes that a chunk moves beyond the second-level cache, half of which it has."""
     data, result = _chunk_bytes(layer, tiling, tile)
     beyond = max(0.0, 1 - machine.l2_bytes / 2 / (data + result))
-    panels = layer.out_blocks // tile.blocks
+    panels = -(-layer.out_blocks // tile.blocks)
     return beyond * (data * (1 + panels) + 2 * result * panels)
 
 

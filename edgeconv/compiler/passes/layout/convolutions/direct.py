@@ -58,6 +58,7 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
         conv.window,
         groups=conv.groups,
         size=conv.size,
+        blocks=-(-conv.out_channels // block),
         columns=columns,
         run=run,
         skips=skips,

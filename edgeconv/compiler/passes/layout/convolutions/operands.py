@@ -95,7 +95,8 @@ def choose_pixel_tile(
 
 def _counts(conv: Convolution, block: int) -> list[int]:
     """Return the numbers of blocks that a register tile of one group can have."""
-    return tile_counts(-(-conv.out_channels // block) // conv.groups)
+    blocks = -(-conv.out_channels // block)
+    return tile_counts(blocks // conv.groups, padded=conv.groups == 1)
 
 
 def blocked_input(forms: Forms, conv: Convolution) -> relax.Expr:

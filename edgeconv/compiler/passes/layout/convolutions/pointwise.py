@@ -42,7 +42,8 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
         return pack_conv_weight(weight.reshape(weight.shape[:2]), block, tile.blocks)
 
     weight = packed_weight(forms, name, conv, pack)
-    return forms.call(pointwise_blocked, [row, weight], conv.size), block
+    blocks = -(-conv.out_channels // block)
+    return forms.call(pointwise_blocked, [row, weight], conv.size, blocks=blocks), block
 
 
 def _put_together(forms: Forms, name: str, conv: Convolution, data: relax.Expr) -> relax.Expr:

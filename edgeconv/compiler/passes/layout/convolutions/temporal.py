@@ -41,7 +41,8 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
         return pack_conv_weight(weight.reshape(weight.shape[:3]), block, tile.blocks)
 
     weight = packed_weight(forms, name, conv, pack)
-    return forms.call(temporal_blocked, [row, weight], conv.window, conv.size), block
+    blocks = -(-conv.out_channels // block)
+    return forms.call(temporal_blocked, [row, weight], conv.window, conv.size, blocks=blocks), block
 
 
 def _along_frames(conv: Convolution) -> bool:

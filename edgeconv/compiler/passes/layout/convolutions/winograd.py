@@ -83,6 +83,7 @@ def transformed(forms: Forms, conv: Convolution, data: relax.Expr, chosen: Plan)
         conv.window,
         groups=conv.groups,
         size=conv.size,
+        blocks=-(-conv.out_channels // conv.out_block(forms.machine)),
         tiling=tiling,
     )
 
