@@ -89,10 +89,9 @@ def _wins(
     data, weight = (shape_of(operand) for operand in first.args[1].fields[:2])
     blocks, in_block = weight[-2], data[-1]
     # A task there takes all rows.
-    enough = not machine.is_aarch64 or prod(shape[:2]) // blocks >= TASKS
-    whole = shape[1] % blocks == 0
+    enough = not machine.is_aarch64 or shape[0] * -(-shape[1] // blocks) >= TASKS
     near = stays_near(_steps(conv) * blocks * shape[-1] * FLOAT_BYTES, machine)
-    if not (enough and whole and near and _rows_make_tiles(conv, shape, blocks, in_block, machine)):
+    if not (enough and near and _rows_make_tiles(conv, shape, blocks, in_block, machine)):
         return False
     rows = _computed_rows(window, _block(graph, second, "pad"), shape, blocks, machine)
     return rows is not None and rows <= 1 + min(RECOMPUTED, MEMORY_SLOTS / _steps(conv))

@@ -77,7 +77,7 @@ def band_rows(rows: int, image: Sequence[int], blocks: int, machine: Machine) ->
     if machine.is_aarch64:
         return rows
     most = machine.l2_bytes // 4 * rows // (prod(image[2:]) * blocks * FLOAT_BYTES)
-    panels = prod(image[:2]) // blocks
+    panels = image[0] * -(-image[1] // blocks)
 
     def cost(height: int) -> float:
         tasks = rows // height * panels
