@@ -75,7 +75,8 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
     tables.macs[products.name] = tables.macs.pop(name, 0)
     if plan.in_half:
         tables.amplifications[products.name] = amplification(conv.constant, plan.tiling.m)
-    return forms.call(winograd_output, [products], **geometry), GpuMachine.lanes
+    blocks = -(-conv.out_channels // GpuMachine.lanes)
+    return forms.call(winograd_output, [products], **geometry, blocks=blocks), GpuMachine.lanes
 
 
 def _offer(forms: Forms, name: str, conv: Convolution) -> Offer | None:
