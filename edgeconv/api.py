@@ -126,17 +126,20 @@ def compile(
     if half_arithmetic:
         _check_half_arithmetic(board, storage)
     report = progress or (lambda stage, done, total: None)
-    report("export", 0, 1)
-    exported = export(
-        model,
-        example_inputs,
-        input_shapes=input_shapes,
-        golden_inputs=golden_inputs,
-        allow_pickle=allow_pickle,
-        arch=arch,
-    )
+    from edgeconv.compiler.link import Emit, c_libraries
+
+    products = _choice(emit, "emit", Emit)
+    with c_libraries(board, products):
+        report("export", 0, 1)
+        exported = export(
+            model,
+            example_inputs,
+            input_shapes=input_shapes,
+            golden_inputs=golden_inputs,
+            allow_pickle=allow_pickle,
+            arch=arch,
+        )
     report("export", 1, 1)
-    from edgeconv.compiler.link import Emit
     from edgeconv.compiler.pipeline import compile_exported
 
     return compile_exported(
@@ -147,7 +150,7 @@ def compile(
         winograd=winograd,
         traffic=traffic,
         threads=threads,
-        emit=_choice(emit, "emit", Emit),
+        emit=products,
         dump=None if dump is None else Path(dump),
         progress=progress,
     )

@@ -98,7 +98,6 @@ def describe_host() -> dict[str, Any]:
         "llvm": {"triple": f"{machine}-linux-gnu", "cpu": cpu, "features": features},
         "toolchain": {
             "shared": f"{machine}-linux-gnu.2.28",
-            "static": f"{machine}-linux-musl",
             "cpu": zig_cpu,
         },
         "cpu": {

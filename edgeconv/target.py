@@ -64,13 +64,18 @@ class Llvm:
 class Toolchain:
     """What `zig cc` needs: triples of the shared library and of the static runner, and the CPU.
 
-    `static` is empty where `[gpu]` is there: drivers are shared libraries, which a static runner
-    cannot open, so that the runner is linked as the library is.
+    Without `static` the runner is linked as the library is. It is always left out where `[gpu]` is
+    there: drivers are shared libraries, which a static runner cannot open.
     """
 
     shared: str
     cpu: str
     static: str = ""
+
+    @property
+    def runner(self) -> str:
+        """The runner's triple."""
+        return self.static or self.shared
 
 
 class Api(enum.StrEnum):
@@ -251,7 +256,7 @@ def _check(target: Target) -> None:
     for path, triple in (
         ("llvm.triple", target.llvm.triple),
         ("toolchain.shared", target.toolchain.shared),
-        *([] if target.gpu else [("toolchain.static", target.toolchain.static)]),
+        ("toolchain.static", target.toolchain.runner),
     ):
         if not _TRIPLE.fullmatch(triple):
             raise MismatchError(

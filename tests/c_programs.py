@@ -84,7 +84,7 @@ def compile_kernels(target: Target) -> dict[str, bytes]:
     """The kernels' objects for a target, by symbol."""
     with tempfile.TemporaryDirectory() as folder:
         sources = map(str, KERNELS.glob("*.c"))
-        compiler = zig(target.toolchain.static, target.toolchain.cpu)
+        compiler = zig(target.toolchain.runner, target.toolchain.cpu)
         compiler.compile_objects(sources, (*WARNINGS, "-O2", "-g0", "-fPIC"), Path(folder))
         return {path.stem: path.read_bytes() for path in Path(folder).glob("*.o")}
 

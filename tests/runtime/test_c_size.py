@@ -48,7 +48,7 @@ def test_shared_library_without_kernels(name: str) -> None:
 @pytest.mark.parametrize("name", TARGETS)
 def test_runtime_and_runner_without_the_c_library(name: str, opencl: bool) -> None:
     toolchain = load_target(name).toolchain
-    compiler = zig(toolchain.shared if opencl else toolchain.static, toolchain.cpu)
+    compiler = zig(toolchain.shared if opencl else toolchain.runner, toolchain.cpu)
     library = library_objects(compiler, opencl=opencl)
     total = sum(map(read_only_bytes, {**library, **runner_objects(compiler)}.values()))
     assert 8 * 1024 < total < LIMIT

@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from edgeconv.compiler.link.runtime_objects import (
     library_objects,
     runner_objects,
 )
-from edgeconv.compiler.link.toolchain import CCompiler, android_ndk, zig
+from edgeconv.compiler.link.toolchain import CCompiler, android_ndk, c_library, zig
 from edgeconv.errors import EdgeconvError, ToolchainError
 from edgeconv.plan import Backend, Plan
 from edgeconv.target import Target
@@ -27,8 +28,6 @@ _LOG = logging.getLogger(__name__)
 
 LINK_FLAGS = ("-s", "-Wl,--gc-sections", "-Wl,--build-id=none")
 STATIC_FLAGS = ("-static", "-lm", "-pthread")
-# The driver of a GPU is opened at run time, by the C library's loader.
-OPENCL_FLAGS = ("-lm", "-pthread", "-ldl")
 _EXPORTS = "{ global: ec_*; edgeconv_program; local: *; };\n"
 
 
@@ -53,6 +52,20 @@ class _Parts:
     program: str
     kernels: Mapping[str, bytes]
     opencl: bool
+    static_runner: bool
+
+
+@contextmanager
+def c_libraries(target: Target, emit: Emit) -> Iterator[None]:
+    """Build the C libraries that `link` takes while the body runs, and wait; raises ToolchainError."""
+    toolchain, makers = target.toolchain, _MAKERS[emit]
+    triples = {toolchain.runner} if _runner in makers else set()
+    triples |= {toolchain.shared} if _shared_library in makers else set()
+    with ExitStack() as stack:
+        for triple in sorted(triples):
+            if "android" not in triple:
+                stack.enter_context(c_library(zig(triple, toolchain.cpu)))
+        yield
 
 
 def link(
@@ -82,8 +95,8 @@ def link(
         half_arithmetic: whether that takes a device with `cl_khr_fp16`.
         emit: which of `libmodel.so`, `libmodel.a`, `runner` and `edgeconv.h`.
 
-    The programs of a target with a GPU open its driver, which takes dynamic linking, so that its
-    runner is linked as the library is. What is dynamically linked for Android needs the user's NDK
+    The runner is static where the target has a triple for that, otherwise linked as the library is
+    (see `target.Toolchain`). What is dynamically linked for Android needs the user's NDK
     ($ANDROID_NDK_HOME). Without it a bundle lacks it, with a warning in the log, and what was asked
     for by itself raises ToolchainError. That is also raised when linking fails; EdgeconvError when
     a step's kernel is not in `kernels`.
@@ -101,7 +114,13 @@ def link(
         opencl_sources=opencl_sources,
         half_arithmetic=half_arithmetic,
     )
-    parts = _Parts(model, source, kernels, opencl=target.gpu is not None)
+    parts = _Parts(
+        model,
+        source,
+        kernels,
+        opencl=target.gpu is not None,
+        static_runner=bool(target.toolchain.static),
+    )
     with ThreadPoolExecutor() as pool:
         products = [pool.submit(make, parts, compiler) for make, compiler in _makers(target, emit)]
         entries = dict(product.result() for product in products)
@@ -112,9 +131,9 @@ def link(
 
 def _makers(target: Target, emit: Emit) -> list[tuple[_Maker, CCompiler]]:
     """Return what makes each product, and its compiler, but for those that there is none for."""
-    static = {_runner} if target.gpu is None else set()
+    static = {_runner} if target.toolchain.static else set()
     makers: list[tuple[_Maker, CCompiler]] = [
-        (make, zig(target.toolchain.static, target.toolchain.cpu))
+        (make, zig(target.toolchain.runner, target.toolchain.cpu))
         for make in _MAKERS[emit]
         if make in static
     ]
@@ -143,8 +162,7 @@ def _dynamic_compiler(target: Target, emit: Emit) -> CCompiler | None:
 def _shared_library(parts: _Parts, compiler: CCompiler) -> tuple[str, bytes]:
     flags = (
         *("-shared", "-Wl,-soname,libmodel.so", "-Wl,-z,defs"),
-        *("-Wl,--version-script=exports.map", "-lm", "-pthread"),
-        *(("-ldl",) if parts.opencl else ()),
+        *("-Wl,--version-script=exports.map", *_dynamic_flags(parts)),
     )
     runtime = library_objects(compiler, opencl=parts.opencl)
     return _linked("libmodel.so", parts, compiler, runtime, flags)
@@ -152,8 +170,13 @@ def _shared_library(parts: _Parts, compiler: CCompiler) -> tuple[str, bytes]:
 
 def _runner(parts: _Parts, compiler: CCompiler) -> tuple[str, bytes]:
     runtime = library_objects(compiler, opencl=parts.opencl) | runner_objects(compiler)
-    flags = OPENCL_FLAGS if parts.opencl else STATIC_FLAGS
+    flags = STATIC_FLAGS if parts.static_runner else _dynamic_flags(parts)
     return _linked("runner", parts, compiler, runtime, flags)
+
+
+def _dynamic_flags(parts: _Parts) -> tuple[str, ...]:
+    # The driver of a GPU is opened at run time, by the C library's loader.
+    return ("-lm", "-pthread", *(("-ldl",) if parts.opencl else ()))
 
 
 def _linked(

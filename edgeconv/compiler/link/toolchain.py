@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,11 +27,14 @@ class CCompiler:
         cc: its command, with the flags that choose the target.
         ar: the archiver's command.
         version: what else tells it from other compilers.
+        build: the command that builds a program as `cc` does, with its C library, by as many jobs
+            as it is told; empty where the C library is there.
     """
 
     cc: tuple[str, ...]
     ar: tuple[str, ...]
     version: str
+    build: tuple[str, ...] = ()
 
     def compile(self, arguments: Sequence[str], folder: Path) -> None:
         """Run the compiler in `folder`; raises ToolchainError with its messages."""
@@ -55,8 +61,8 @@ def zig(triple: str, cpu: str) -> CCompiler:
     """Return `zig cc` for a triple and CPU in zig's notation; raises ToolchainError without it.
 
     The CPU matters on 32-bit ARM only. zig builds the C library once for each CPU, which takes
-    about a minute, and neither that nor the runtime gains by a newer one (kernels come as objects),
-    so that all 64-bit boards of one architecture share the oldest.
+    up to a minute (see `c_library`), and neither that nor the runtime gains by a newer one (kernels
+    come as objects), so that all 64-bit boards of one architecture share the oldest.
     """
     if triple.startswith(("aarch64-", "x86_64-")):
         cpu = "baseline"
@@ -69,11 +75,60 @@ def zig(triple: str, cpu: str) -> CCompiler:
         ) from None
     # Not `python -m ziglang`, which starts an interpreter for every call.
     command = str(package.locate_file("ziglang/zig"))
+    chosen = ("-target", triple, f"-mcpu={cpu}")
     return CCompiler(
-        cc=(command, "cc", "-target", triple, f"-mcpu={cpu}"),
+        cc=(command, "cc", *chosen),
         ar=(command, "ar"),
         version=f"zig {package.version}",
+        build=(
+            command,
+            "build-exe",
+            *chosen,
+            "-O",
+            "ReleaseFast",
+            "-fPIC",
+            "-fstrip",
+            "-fno-unwind-tables",
+            "-lc",
+        ),
     )
+
+
+@contextmanager
+def c_library(compiler: CCompiler) -> Iterator[None]:
+    """Have the compiler build its C library while the body runs; wait for both, unless that fails.
+
+    zig builds the C library with the first program that is linked for a target, from more than a
+    thousand files of musl, or stubs of glibc, and keeps it in the user's cache. `zig cc` does it in
+    one job fewer than there are cores; `zig build-exe`, which finds and leaves the same entries of
+    that cache, can be told how many. Where the library is there already, that takes a moment. What
+    fails here fails again, and is reported, where something is linked.
+    """
+    if not compiler.build:
+        yield
+        return
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        Path(folder, "empty.c").write_text("int main(void) { return 0; }\n")
+        jobs = f"-j{2 * len(os.sched_getaffinity(0)) + 2}"  # it does two fewer, which wait at times
+        try:
+            process = subprocess.Popen(
+                [*compiler.build, jobs, "empty.c"],
+                cwd=folder,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError:
+            yield
+            return
+        try:
+            yield
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            process.wait()
 
 
 def android_ndk(triple: str, cpu: str) -> CCompiler | None:

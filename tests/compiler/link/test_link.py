@@ -17,7 +17,7 @@ from c_programs import (
     write_folder,
 )
 
-from edgeconv.compiler.link import Emit, link
+from edgeconv.compiler.link import Emit, c_libraries, link
 from edgeconv.compiler.link.runtime_objects import (
     RUNTIME,
     library_objects,
@@ -33,7 +33,7 @@ HOST = load_target("host")
 
 @pytest.fixture
 def cold_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of ours, beside zig's usual one (filling that takes minutes)."""
+    """An empty cache of ours, beside zig's usual one (filling that takes a minute)."""
     usual = cache_dir("runtime").parents[1] / "zig"
     monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(usual)))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -123,7 +123,7 @@ def test_a_kernel_that_is_missing() -> None:
 def test_a_kernel_that_calls_what_is_not_there(emit: Emit, tmp_path: Path) -> None:
     source = tmp_path / "k_scale.c"
     source.write_text("int nowhere_defined(void); int k_scale(void) { return nowhere_defined(); }")
-    zig(HOST.toolchain.static, HOST.toolchain.cpu).compile_objects([str(source)], (), tmp_path)
+    zig(HOST.toolchain.runner, HOST.toolchain.cpu).compile_objects([str(source)], (), tmp_path)
     kernels = {**compile_kernels(HOST), "k_scale": (tmp_path / "k_scale.o").read_bytes()}
     with pytest.raises(ToolchainError, match="nowhere_defined"):
         link_host(kernels, emit)
@@ -211,3 +211,37 @@ def test_android_with_an_ndk_uses_its_compiler(
     monkeypatch.setenv("ANDROID_NDK_HOME", str(tmp_path))
     with pytest.raises(ToolchainError, match="android24-clang"):
         linked("android-arm64", Emit.LIB)
+
+
+def test_the_c_library_is_built_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is built while something else is done is what linking looks for."""
+    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(tmp_path / "zig"))
+    with c_libraries(HOST, Emit.BUNDLE):
+        pass
+    built = set((tmp_path / "zig").rglob("*.a"))
+    assert {path.name for path in built} >= {"libcompiler_rt.a"}
+    linked("host", Emit.BUNDLE)
+    assert set((tmp_path / "zig").rglob("*.a")) == built
+
+
+def test_building_the_c_library_ends_where_the_rest_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(tmp_path / "zig"))
+    with (
+        pytest.raises(EdgeconvError, match="no model"),
+        c_libraries(load_target("rasp4"), Emit.EXE),
+    ):
+        raise EdgeconvError("no model")
+    assert not list((tmp_path / "zig").rglob("libc.a"))
+
+
+def test_a_c_library_that_cannot_be_built_is_reported_by_linking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(tmp_path / "file"))
+    with c_libraries(HOST, Emit.BUNDLE):
+        pass
+    with pytest.raises(ToolchainError, match="exit code"):
+        linked("host", Emit.BUNDLE)
