@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
 import shutil
 import stat
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,8 +18,8 @@ from edgeconv.errors import UsageError
 
 CACHE_BYTES = 512 << 20
 """How much the files of a cache may take together, unless it says otherwise."""
-# A hidden file is still being written, unless it is older.
-_WRITING_S = 3600.0
+# What is hidden is still being written, and a folder in use, unless that is longer ago.
+_RECENT_S = 3600.0
 
 
 def read_whole(path: Path) -> bytes:
@@ -103,30 +105,78 @@ def cache_dir(name: str) -> Path:
 def recall(path: Path) -> bytes:
     """Return a cache's file, which counts as used now; raises OSError where there is none."""
     data = read_whole(path)
-    # Whether reading counts as use is up to the file system. A cache may be read-only.
-    with contextlib.suppress(OSError):
-        os.utime(path)
+    count_as_used(path)
     return data
 
 
-def trim_cache(folder: Path, limit: int = CACHE_BYTES) -> None:
-    """Delete a cache's files until `limit` bytes are left, those that were used longest ago first.
+def count_as_used(path: Path) -> None:
+    """Have `trim_cache` take a cache's file or folder for used now."""
+    # Whether reading counts as use is up to the file system. A cache may be read-only.
+    with contextlib.suppress(OSError):
+        os.utime(path)
 
-    Other processes may read, write and trim the cache at the same time: for one whose file is
-    deleted before it reads it, it was never there.
+
+def hold(folder: Path, owner: object) -> None:
+    """Keep a cache's folder, from `trim_cache` of any process, while `owner` lives."""
+    with contextlib.suppress(OSError):  # not every file system has locks
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        weakref.finalize(owner, os.close, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+def trim_cache(folder: Path, limit: int = CACHE_BYTES) -> None:
+    """Delete a cache's files and folders until `limit` bytes are left.
+
+    Those go first that were used longest ago. A folder stays that was used within the hour, or that
+    someone holds. Other processes may read, write and trim the cache at the same time: for one
+    whose file is deleted before it reads it, it was never there.
     """
     found = []
+    total = 0
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
                 status = entry.stat(follow_symlinks=False)
-                writing = entry.name.startswith(".") and status.st_mtime > time.time() - _WRITING_S
-                if stat.S_ISREG(status.st_mode) and not writing:
-                    found.append((status.st_mtime_ns, status.st_size, entry.path))
-    total = sum(size for _, size, _ in found)
+                if stat.S_ISREG(status.st_mode):
+                    size, may_be_in_use = status.st_size, entry.name.startswith(".")
+                elif stat.S_ISDIR(status.st_mode):
+                    size, may_be_in_use = _folder_bytes(entry.path), True
+                else:
+                    continue
+                total += size
+                if not may_be_in_use or status.st_mtime < time.time() - _RECENT_S:
+                    found.append((status.st_mtime_ns, size, Path(entry.path)))
     for _, size, path in sorted(found):
         if total <= limit:
             return
         with contextlib.suppress(OSError):
-            Path(path).unlink()
-        total -= size
+            if path.is_dir():
+                _delete_folder(path)
+            else:
+                path.unlink()
+            total -= size
+
+
+def trim_at_times(folder: Path, limit: int) -> None:
+    """Call `trim_cache`, which takes its time for thousands of folders, every ten minutes or so."""
+    marker = folder.with_name(f".{folder.name}.trimmed")
+    with contextlib.suppress(OSError):
+        if not marker.exists() or marker.stat().st_mtime < time.time() - _RECENT_S / 6:
+            marker.touch()
+            trim_cache(folder, limit)
+
+
+def _folder_bytes(folder: str) -> int:
+    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+
+
+def _delete_folder(path: Path) -> None:
+    """Delete a folder, whole for whoever looks for it; raises OSError where someone holds it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        beside = _beside(path)
+        path.rename(beside)
+        shutil.rmtree(beside, ignore_errors=True)
+    finally:
+        os.close(descriptor)

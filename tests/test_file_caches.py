@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from edgeconv.files import recall, trim_cache, write_atomic, write_new_folder
+from edgeconv.files import (
+    hold,
+    recall,
+    trim_at_times,
+    trim_cache,
+    write_atomic,
+    write_new_folder,
+)
 
 
 def filled(folder: Path, count: int) -> list[Path]:
@@ -45,6 +52,55 @@ def test_folders_links_and_no_cache_at_all(tmp_path: Path) -> None:
     trim_cache(cache, 0)
     assert outside[0].exists()
     assert len(list(cache.iterdir())) == 2
+
+
+def folders(cache: Path, count: int) -> list[Path]:
+    """Folders of 100 bytes, none of which was used within the hour; later ones were used later."""
+    paths = [cache / f"artifact_{i}" for i in range(count)]
+    for i, path in enumerate(paths):
+        write_new_folder(path, {"a": bytes(60), "golden/b": bytes(40)})
+        os.utime(path, (0, 1000 + i))
+    return paths
+
+
+@pytest.mark.parametrize(("limit", "left"), [(500, 5), (499, 4), (250, 2), (0, 0)])
+def test_the_oldest_folders_go(tmp_path: Path, limit: int, left: int) -> None:
+    paths = folders(tmp_path, 5)
+    trim_cache(tmp_path, limit)
+    assert sorted(tmp_path.iterdir()) == paths[5 - left :]
+    assert all((path / "golden/b").is_file() for path in paths[5 - left :])
+
+
+def test_folders_that_are_held_or_were_just_used_stay(tmp_path: Path) -> None:
+    class Owner:
+        pass
+
+    first, second, third = folders(tmp_path, 3)
+    owner = Owner()
+    hold(first, owner)
+    os.utime(second)
+    trim_cache(tmp_path, 0)
+    assert sorted(tmp_path.iterdir()) == [first, second]
+    assert (first / "a").is_file()
+    del owner
+    trim_cache(tmp_path, 0)
+    assert list(tmp_path.iterdir()) == [second]
+    hold(third, Owner())  # what is not there cannot be held
+
+
+def test_trimming_at_times(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    folders(cache, 2)
+    trim_at_times(cache, 0)
+    assert list(cache.iterdir()) == []
+    again = folders(cache, 2)
+    trim_at_times(cache, 0)
+    assert set(cache.iterdir()) == set(again)
+    (marker,) = (path for path in tmp_path.iterdir() if path != cache)
+    os.utime(marker, (0, 1000))
+    trim_at_times(cache, 0)
+    assert list(cache.iterdir()) == []
+    trim_at_times(tmp_path / "nothing" / "at all", 0)
 
 
 def test_what_is_being_written_stays(tmp_path: Path) -> None:

@@ -24,7 +24,13 @@ from edgeconv.artifact.manifest import (
 from edgeconv.artifact.plan_check import check_plan
 from edgeconv.artifact.tensors import Array, Arrays, decode_tensor, weights_data_bytes
 from edgeconv.errors import ArtifactError, UsageError
-from edgeconv.files import cache_dir, write_atomic, write_new_folder
+from edgeconv.files import (
+    cache_dir,
+    count_as_used,
+    trim_at_times,
+    write_atomic,
+    write_new_folder,
+)
 from edgeconv.plan import Backend, Plan, Tensor
 from edgeconv.precision import Precision
 from edgeconv.strict import MismatchError, read
@@ -34,6 +40,8 @@ from edgeconv.target import Target
 # the CPU computes, TVM's JSON of the unscheduled functions by symbol.
 OPENCL_SOURCES = "kernels.cl"
 CPU_FUNCTIONS = "cpu_kernels.json"
+# How much the cache of unpacked artifacts may take.
+UNPACKED_BYTES = 4 << 30
 
 if TYPE_CHECKING:
     from edgeconv.bench import BenchReport
@@ -133,7 +141,9 @@ class Artifact:
         """Write the entries into `folder` and return it; default: a cache folder of their own.
 
         A folder that already holds this artifact is left as it is, damaged files in it are
-        written again. Raises UsageError where `folder` holds something else.
+        written again. The cache keeps 4 GiB: what was not used for an hour may be deleted when
+        others are unpacked, unless `files.hold` keeps it. Raises UsageError where `folder` holds
+        something else.
         """
         path = Path(folder) if folder else cache_dir("artifacts") / self.digest
         contents = {**self.entries, "manifest.json": self.manifest.to_bytes()}
@@ -146,6 +156,9 @@ class Artifact:
                 _ensure(path / name, data, file_mode(name))
         except OSError as error:
             raise UsageError(f"{path}: cannot unpack there: {error.strerror}") from error
+        if not folder:
+            count_as_used(path)
+            trim_at_times(path.parent, UNPACKED_BYTES)
         return path
 
     def with_entry(self, name: str, data: bytes) -> Artifact:

@@ -14,6 +14,7 @@ from edgeconv.artifact import Array, Arrays, Artifact, decode_tensor, encode_ten
 from edgeconv.devices.base import Completed, Device
 from edgeconv.devices.report import RunnerReport, SelfTest, parse_report
 from edgeconv.errors import ArtifactError, DeviceError, UsageError
+from edgeconv.files import hold
 from edgeconv.plan import Buffer, Plan, Space, Tensor
 
 _SELF_TEST_FAILED = 5
@@ -127,7 +128,9 @@ class Session:
         if threads < 1:
             raise UsageError(f"threads: expected 1 or more, found {threads}.")
         if not self._folder:
-            self._folder = self.device.push(self.artifact.unpack())
+            unpacked = self.artifact.unpack()
+            hold(unpacked, self)
+            self._folder = self.device.push(unpacked)
         argv = (f"{self._folder}/runner", self._folder, "--threads", str(threads), *options)
         done = self.device.execute(argv)
         if done.code not in (0, _SELF_TEST_FAILED):

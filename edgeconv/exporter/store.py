@@ -10,7 +10,11 @@ import onnx
 
 from edgeconv.errors import UsageError
 from edgeconv.exporter.exported import Exported, model_bytes
-from edgeconv.files import cache_dir, write_atomic
+from edgeconv.files import cache_dir, count_as_used, trim_cache, write_atomic
+from edgeconv.files import recall as recall_file
+
+# How much the store may take.
+ONNX_BYTES = 2 << 30
 
 
 def write_onnx(exported: Exported, path: str | Path) -> None:
@@ -29,8 +33,11 @@ def remember(exported: Exported) -> Path:
         UsageError: the file cannot be written.
     """
     path = _path(exported.sha256)
-    if not path.is_file():
+    if path.is_file():
+        count_as_used(path)
+    else:
         write_onnx(exported, path)
+        trim_cache(path.parent, ONNX_BYTES)
     return path
 
 
@@ -43,7 +50,7 @@ def recall(sha256: str) -> onnx.ModelProto | None:
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise UsageError(f"{sha256[:80]!r} is no SHA-256: 64 lower-case hexadecimal digits")
     try:
-        data = _path(sha256).read_bytes()
+        data = recall_file(_path(sha256))
     except OSError:
         return None
     if hashlib.sha256(data).hexdigest() != sha256:

@@ -57,7 +57,7 @@ class _Parts:
 
 @contextmanager
 def c_libraries(target: Target, emit: Emit) -> Iterator[None]:
-    """Build the C libraries that `link` takes while the body runs, and wait; raises ToolchainError."""
+    """Build the C libraries that `link` takes while the body runs; raises ToolchainError."""
     toolchain, makers = target.toolchain, _MAKERS[emit]
     triples = {toolchain.runner} if _runner in makers else set()
     triples |= {toolchain.shared} if _shared_library in makers else set()
