@@ -36,8 +36,8 @@ def peak_gflops(folder: Path, threads: int) -> float:
     program = folder / "peak"
     folder.mkdir(parents=True, exist_ok=True)
     flags = [f"-mcpu={target.toolchain.cpu}", f"-DVECTOR_BYTES={target.cpu.vector_bits // 8}"]
-    flags += ["-std=gnu11", "-O2", "-ffp-contract=fast", "-static", "-pthread"]
-    zig(target.toolchain.static, target.toolchain.cpu).compile(
+    flags += ["-std=gnu11", "-O2", "-ffp-contract=fast", "-pthread"]
+    zig(target.toolchain.runner, target.toolchain.cpu).compile(
         [*flags, str(_SOURCE), "-o", str(program.absolute())], folder
     )
     done = subprocess.run([program, str(threads)], capture_output=True, text=True, check=True)
