@@ -163,18 +163,23 @@ def is_loaded(process: Process, case: Case, name: str, measured: Measured) -> bo
     return True
 
 
-def take_turns(running: dict[str, Process], found: dict[str, Measured], seconds: float) -> None:
-    """Time each process for a while, in rounds, and fill in what was found."""
+def take_turns(
+    running: dict[str, Process],
+    found: dict[str, Measured],
+    seconds: float,
+    rounds: int = ROUNDS,
+) -> None:
+    """Time each process for a while, in so many rounds, and fill in what was found."""
     times: dict[str, list[float]] = {name: [] for name in running}
     plans: dict[str, tuple[int, int]] = {}
-    for round_ in range(-1, ROUNDS):
+    for round_ in range(-1, rounds):
         for name, process in running.items():
             if found[name].status == "failed" or (round_ >= 0 and round_ >= plans[name][0]):
                 continue
             try:
                 if round_ < 0:  # warm-up, and a first idea of the duration
                     runs = process.ask(_RUN_S, do="run", count=1)["ms"]
-                    plans[name] = plan(runs[0] / 1e3, seconds)
+                    plans[name] = plan(runs[0] / 1e3, seconds, rounds)
                     times[name] += runs if plans[name][0] == 0 else []
                 else:
                     times[name] += _turn(process, plans[name][1])
@@ -195,7 +200,7 @@ def _turn(process: Process, count: int) -> list[float]:
     return times[extra:]
 
 
-def plan(run_s: float, seconds: float) -> tuple[int, int]:
+def plan(run_s: float, seconds: float, rounds: int = ROUNDS) -> tuple[int, int]:
     """Return rounds and runs in each, so that a peer takes about `seconds`; slow ones take longer.
 
     No rounds: a single run takes so long that the first one, after the one whose outputs were
@@ -210,7 +215,7 @@ def plan(run_s: float, seconds: float) -> tuple[int, int]:
     """
     if run_s > _VERY_SLOW * seconds:
         return 0, 1
-    runs = int(seconds / ROUNDS / run_s)
+    runs = int(seconds / rounds / run_s)
     if runs >= 1:
-        return ROUNDS, min(runs, _MAX_RUNS)
-    return max(_MIN_ROUNDS, min(ROUNDS, int(seconds / run_s))), 1
+        return rounds, min(runs, _MAX_RUNS)
+    return max(_MIN_ROUNDS, min(rounds, int(seconds / run_s))), 1

@@ -12,6 +12,10 @@ from benchmarks.machine import Disturbance, Watch
 from benchmarks.process import Process
 from edgeconv.bench import Times
 
+# The ratio of two medians is as uncertain as both: more and shorter turns than a comparison's.
+_ROUNDS = 20
+_TIMES_AS_LONG = 4
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -31,7 +35,7 @@ class Scaling:
 
 
 def scale(case: Case, threads: Sequence[int], seconds: float) -> Scaling | None:
-    """Time a case with each number of threads for about `seconds`, in rounds of short turns.
+    """Time a case with each number of threads for four times `seconds`, in rounds of short turns.
 
     Returns None where any of them fails or is wrong: a comparison says why.
     """
@@ -48,7 +52,7 @@ def scale(case: Case, threads: Sequence[int], seconds: float) -> Scaling | None:
             if is_loaded(process, case, OURS, found[name]):
                 running[name] = process
         watch = Watch([process.pid for process in running.values()])
-        take_turns(running, found, seconds)
+        take_turns(running, found, _TIMES_AS_LONG * seconds, _ROUNDS)
         disturbance = watch.disturbance()
     if any(measured.status != "ok" for measured in found.values()):
         return None
