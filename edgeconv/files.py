@@ -145,10 +145,11 @@ def trim_cache(folder: Path, limit: int = CACHE_BYTES) -> None:
                     continue
                 total += size
                 if not may_be_in_use or status.st_mtime < time.time() - _RECENT_S:
-                    found.append((status.st_mtime_ns, size, Path(entry.path)))
-    for _, size, path in sorted(found):
+                    found.append((status.st_mtime_ns, size, entry.path))
+    for _, size, name in sorted(found):
         if total <= limit:
             return
+        path = Path(name)
         with contextlib.suppress(OSError):
             if path.is_dir():
                 _delete_folder(path)
@@ -157,8 +158,8 @@ def trim_cache(folder: Path, limit: int = CACHE_BYTES) -> None:
             total -= size
 
 
-def trim_at_times(folder: Path, limit: int) -> None:
-    """Call `trim_cache`, which takes its time for thousands of folders, every ten minutes or so."""
+def trim_at_times(folder: Path, limit: int = CACHE_BYTES) -> None:
+    """Call `trim_cache`, which takes seconds for a full cache, every ten minutes or so."""
     marker = folder.with_name(f".{folder.name}.trimmed")
     with contextlib.suppress(OSError):
         if not marker.exists() or marker.stat().st_mtime < time.time() - _RECENT_S / 6:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from edgeconv.artifact import CPU_FUNCTIONS, OPENCL_SOURCES, Artifact, weights_sha256
 from edgeconv.compiler.link import Emit, link, runtime_version
-from edgeconv.files import cache_dir, recall, trim_cache, write_atomic
+from edgeconv.files import cache_dir, recall, trim_at_times, write_atomic
 from edgeconv.target import load_target
 
 # Vectors of halves for drivers that lack them, under the name that clang, of which nearly all are
@@ -49,7 +49,7 @@ def twin(artifact: Artifact) -> Artifact:
     except OSError:
         runner = _link(artifact)
         write_atomic(kept, runner, 0o755)
-        trim_cache(kept.parent)
+        trim_at_times(kept.parent)
     return artifact.with_entry("runner", runner)
 
 

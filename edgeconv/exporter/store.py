@@ -10,7 +10,7 @@ import onnx
 
 from edgeconv.errors import UsageError
 from edgeconv.exporter.exported import Exported, model_bytes
-from edgeconv.files import cache_dir, count_as_used, trim_cache, write_atomic
+from edgeconv.files import cache_dir, count_as_used, trim_at_times, write_atomic
 from edgeconv.files import recall as recall_file
 
 # How much the store may take.
@@ -37,7 +37,7 @@ def remember(exported: Exported) -> Path:
         count_as_used(path)
     else:
         write_onnx(exported, path)
-        trim_cache(path.parent, ONNX_BYTES)
+        trim_at_times(path.parent, ONNX_BYTES)
     return path
 
 

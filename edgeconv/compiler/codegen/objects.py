@@ -25,7 +25,7 @@ from edgeconv.compiler.schedules.overwriting import write_over_operand
 from edgeconv.compiler.schedules.pixel_sums import sum_pixels
 from edgeconv.compiler.schedules.registry import apply_generic_rule, apply_rule
 from edgeconv.errors import ArtifactError
-from edgeconv.files import cache_dir, recall, trim_cache, write_atomic
+from edgeconv.files import cache_dir, recall, trim_at_times, write_atomic
 from edgeconv.strict import read
 from edgeconv.target import Llvm, Target
 
@@ -129,7 +129,7 @@ def compile_kernels(
             if progress:
                 progress(done, total)
     if jobs:
-        trim_cache(folder)
+        trim_at_times(folder)
     return {name: kernels[key] for name, key in keys.items()}
 
 
