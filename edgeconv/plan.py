@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from types import EllipsisType
 from typing import Any, NamedTuple
 
 # Buffers in arena and weights start at multiples of as many bytes; on a GPU they are sub-buffers,
@@ -63,10 +64,12 @@ class Buffer:
         return self.frame or self.shape
 
     @property
-    def box(self) -> tuple[slice, ...]:
+    def box(self) -> tuple[slice | EllipsisType, ...]:
         """Return where in `memory_shape` the tensor lies."""
         begin = self.begin or (0,) * len(self.shape)
-        return tuple(slice(b, b + s) for b, s in zip(begin, self.shape, strict=True))
+        sides = (slice(b, b + s) for b, s in zip(begin, self.shape, strict=True))
+        # Of a tensor without axes, the dots make a part; without them it would be a number.
+        return (*sides, ...)
 
 
 class Backend(enum.StrEnum):

@@ -134,7 +134,8 @@ def draw_inputs(like: Mapping[str, Array], seed: int) -> dict[str, Array]:
     """Draw arrays with the shapes and dtypes of `like`; equal seeds give equal bits.
 
     Floating point values are standard normal; integers and booleans are 0 or 1, which fit most
-    meanings that an integer input can have.
+    meanings that an integer input can have. A single one is both in turns, by seed: a network that
+    is multiplied by 0 in all cases would be compared by nothing.
     """
     return _draw({name: (array.shape, array.dtype) for name, array in like.items()}, seed)
 
@@ -147,10 +148,14 @@ def _draw(
         name: (
             rng.standard_normal(shape).astype(dtype)
             if np.issubdtype(dtype, np.floating)
-            else rng.integers(0, 2, shape).astype(dtype)
+            else _bits(rng, shape, seed).astype(dtype)
         )
         for name, (shape, dtype) in kinds.items()
     }
+
+
+def _bits(rng: np.random.Generator, shape: tuple[int, ...], seed: int) -> Array:
+    return np.full(shape, 1 - seed % 2) if math.prod(shape) == 1 else rng.integers(0, 2, shape)
 
 
 def _refuse_unknown(names: Iterable[str], specs: Sequence[InputSpec], origin: str) -> None:

@@ -207,3 +207,22 @@ def test_large_weights_that_one_number_fills(tmp_path: Path) -> None:
     constants = {"square": np.int64([600, 600]), "b": weights(600)}
     artifact = compiled(write(tmp_path / "filled.onnx", 9, text, constants))
     assert artifact.manifest.memory.weights_bytes >= 600 * 600 * 4
+
+
+NUMBERS = """numbers (float[1, 3, 4, 5] x, int64 times) => (float[1, 3, 4, 5] y) {
+    mean = ReduceMean<keepdims = 0>(x)
+    centred = Sub(x, mean)
+    most = ReduceMax<keepdims = 0>(centred)
+    scaled = Div(centred, most)
+    factor = Cast<to = 1>(times)
+    y = Mul(scaled, factor)
+}"""
+
+
+def test_single_numbers_between_steps_layer_by_layer(tmp_path: Path) -> None:
+    artifact = compiled(write(tmp_path / "numbers.onnx", 13, NUMBERS, {}))
+    # Nothing is proved by a network that is multiplied by zero in every case.
+    assert any(np.ptp(outputs["y"]) > 0 for _, outputs in artifact.golden_cases())
+    report = artifact.verify(per_layer=True)
+    report.raise_if_failed()
+    assert {step.value for step in report.steps} >= {"mean", "centred", "y"}

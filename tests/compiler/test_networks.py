@@ -81,7 +81,7 @@ def test_every_operand_is_what_was_last_written_there(model: str, target: str) -
         if one.frame and (one.offset, one.frame) == (other.offset, other.frame):
             return all(
                 a.start < b.stop and b.start < a.stop
-                for a, b in zip(one.box, other.box, strict=True)
+                for a, b in zip(one.box[:-1], other.box[:-1], strict=True)
             )
         return span(one)[0] < span(other)[1] and span(other)[0] < span(one)[1]
 
