@@ -329,11 +329,20 @@ def accumulation_length(node: onnx.NodeProto, types: Mapping[str, ValueType]) ->
     if op is not None:
         return op.accumulation_length(node, types)
     if node.op_type in EXACT:
-        return 0
+        return int(_narrows(node, types))
     if node.op_type in APPROXIMATED:
         return APPROXIMATION
     measure = _LENGTHS.get(node.op_type)
     return 1 if measure is None else max(1, measure(node, types))
+
+
+def _narrows(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> bool:
+    """Whether a cast rounds: numbers that nearly agree may become neighbours of fewer digits."""
+    if node.op_type not in {"Cast", "CastLike"}:
+        return False
+    given, made = (types[name].dtype for name in (node.input[0], first_output(node)))
+    floats = all(np.issubdtype(dtype, np.floating) for dtype in (given, made))
+    return floats and made.itemsize < given.itemsize
 
 
 def _rounding(node: onnx.NodeProto, types: Mapping[str, ValueType]) -> float:

@@ -108,3 +108,23 @@ def test_large_layers_keep_launches_of_their_own() -> None:
     large = Case(1, 512, 256, 28, 28, softmax=False, flat=False)
     families = [step.family for step in compiled([large], "mali-g610").plan.steps]
     assert families[:3] == ["pool", "conv", "conv"]
+
+
+class Spread(nn.Module):
+    """A layer's spread and largest value, as single numbers, and the layer divided by one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 5, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y = self.layer(x)
+        return y.std(), torch.sqrt(y.abs().max()), y / (y.var() + 1)
+
+
+@pytest.mark.parametrize("target", ["mali-g610", "adreno-660"])
+def test_single_numbers(target: str) -> None:
+    artifact = edgeconv.compile(Spread().eval(), (torch.zeros(1, 3, 12, 11),), target=target)
+    artifact.verify(per_layer=True).raise_if_failed()
+    assert {step.backend for step in artifact.plan.steps} == {Backend.OPENCL}
+    find_no_fault(artifact)

@@ -169,3 +169,22 @@ def test_relative_error_of_shapes_and_specials() -> None:
     assert relative_error(one, one.ravel()) == float("inf")
     assert relative_error(one * 1.5, one * 2) == 0.25
     assert not relative_error(one * np.nan, one) <= 1e9
+
+
+def test_a_cast_to_fewer_digits_rounds() -> None:
+    def casts(to: int) -> onnx.ModelProto:
+        nodes = [
+            helper.make_node("Exp", ["x"], ["e"]),
+            helper.make_node("Cast", ["e"], ["y"], to=to),
+        ]
+        inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])]
+        outputs = [helper.make_tensor_value_info("y", to, [4])]
+        body = helper.make_graph(nodes, "casts", inputs, outputs)
+        return onnx.shape_inference.infer_shapes(helper.make_model(body))
+
+    exact = tolerance(casts(TensorProto.DOUBLE))["y"]
+    single = 2 * float(np.finfo(np.float32).eps)
+    assert exact == pytest.approx(single)
+    half = tolerance(casts(TensorProto.FLOAT16))["y"]
+    assert half == pytest.approx(single + float(np.finfo(np.float16).eps))
+    assert tolerance(casts(TensorProto.INT32))["y"] == 0

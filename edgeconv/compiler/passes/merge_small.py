@@ -198,7 +198,11 @@ def _measured(function: tirx.PrimFunc, size: int) -> _Small | None:
     work, reduces = 0, False
     for name in block_names(sch):
         block = sch.get_sblock(name)
-        if len(sch.get(block).writes) != 1 or (name in _TILED and _has_pixels(sch, block)):
+        written = sch.get(block).writes
+        # The block of a single number has an axis that FuseTIR does not take.
+        if len(written) != 1 or not written[0].region:
+            return None
+        if name in _TILED and _has_pixels(sch, block):
             return None
         work = max(work, total_work(sch, block))
         if is_reduction(sch, block):

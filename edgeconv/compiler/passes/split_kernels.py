@@ -153,8 +153,9 @@ def _finishes(nest: _Nest, total: _Nest, nests: Sequence[_Nest], results: Sequen
     readers = [n for n in nests if any(_among(b, total.outputs) for b in n.inputs)]
     if len(readers) != 1 or readers[0] is not nest:
         return False
-    axes = [axis.var for axis in nest.block.iter_vars]
     shape = [int(size) for size in nest.outputs[0].shape]
+    # The block of a single number has an axis that is none of the number's.
+    axes = [axis.var for axis in nest.block.iter_vars][: len(shape)]
     return all(
         [int(size) for size in region.source.shape] == shape
         and all(part.min.same_as(axis) for part, axis in zip(region.region, axes, strict=True))

@@ -60,7 +60,8 @@ def bind_elements(sch: s_tir.Schedule, block: object, machine: GpuMachine) -> ob
 def _reduce(sch: s_tir.Schedule, name: str, machine: GpuMachine) -> None:
     total = sch.get_sblock(name)
     spatial, reduction = loops_of(sch, total)
-    few = items_of(sch, spatial) < machine.busy
+    # TVM cannot share out the sum of a tensor without axes.
+    few = bool(spatial) and items_of(sch, spatial) < machine.busy
     if few and is_sum(sch, total) and items_of(sch, reduction) >= LONG_SUM:
         _by_group(sch, name, machine)
         return
