@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class OutputResult:
     """One output of one case: how far the device is from the reference.
 
-    `self_test` is the runner's own verdict on a golden case; None for given inputs.
+    `self_test` is the runner's own verdict on a golden case; None for given inputs. `flat` says
+    that the reference is the same number everywhere, so that little was compared.
     """
 
     case: str
@@ -34,6 +35,7 @@ class OutputResult:
     metrics: Metrics
     tolerance: float
     self_test: bool | None = None
+    flat: bool = False
 
     @property
     def passed(self) -> bool:
@@ -53,6 +55,7 @@ class OutputResult:
             **self.metrics.to_json(),
             "tolerance": self.tolerance,
             "self_test": self.self_test,
+            "flat": self.flat,
             "passed": self.passed,
         }
 
@@ -143,6 +146,13 @@ class VerifyReport:
     def first_divergence(self) -> StepResult | None:
         """The first step past its value's tolerance; None without one, or without `steps`."""
         return next((step for step in self.steps or () if not step.passed), None)
+
+    @property
+    def flat_outputs(self) -> tuple[str, ...]:
+        """The outputs that are the same number everywhere in every case that was compared."""
+        flat = dict.fromkeys(result.name for result in self.outputs if result.flat)
+        varied = {result.name for result in self.outputs if not result.flat}
+        return tuple(name for name in flat if name not in varied)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts and lists."""
@@ -329,7 +339,12 @@ def _golden_results(session: Session) -> Iterator[OutputResult]:
                 metrics=compare(got[tensor.name], wanted[tensor.name]),
                 tolerance=tensor.tolerance,
                 self_test=verdict,
+                flat=_is_flat(wanted[tensor.name]),
             )
+
+
+def _is_flat(array: Array) -> bool:
+    return array.size > 1 and bool((array == array.flat[0]).all())
 
 
 def _verdicts(report: SelfTest) -> dict[tuple[int, str], bool]:
@@ -345,8 +360,11 @@ def _given_results(
     wanted = reference_values(model, inputs, [tensor.name for tensor in tensors])
     got = session.run(inputs)
     for tensor in tensors:
-        metrics = compare(got[tensor.name], wanted[tensor.name])
-        yield OutputResult("given inputs", tensor.name, metrics, tensor.tolerance)
+        want = wanted[tensor.name]
+        metrics = compare(got[tensor.name], want)
+        yield OutputResult(
+            "given inputs", tensor.name, metrics, tensor.tolerance, flat=_is_flat(want)
+        )
 
 
 def _data_results(

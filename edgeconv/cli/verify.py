@@ -95,6 +95,11 @@ def show_report(report: VerifyReport) -> None:
             _verdict(result.passed),
         )
     console.show(listing)
+    if report.flat_outputs:
+        console.show(
+            f"Little was compared: {', '.join(report.flat_outputs)} is the same number everywhere, "
+            "in every case. Give inputs that fit the network: edgeconv verify --inputs FILE"
+        )
     if report.accuracy is not None:
         console.show(_accuracy_text(report.accuracy))
     if report.steps is not None:

@@ -6,9 +6,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from typer.testing import CliRunner
 
 import edgeconv
 from edgeconv.artifact import Artifact
+from edgeconv.cli.app import app
 from edgeconv.errors import UsageError
 
 DRAW = np.random.default_rng(0)
@@ -226,3 +228,19 @@ def test_single_numbers_between_steps_layer_by_layer(tmp_path: Path) -> None:
     report = artifact.verify(per_layer=True)
     report.raise_if_failed()
     assert {step.value for step in report.steps} >= {"mean", "centred", "y"}
+
+
+def test_outputs_that_are_the_same_everywhere_are_told(tmp_path: Path) -> None:
+    graph = """flat (float[1, 3, 4, 5] x) => (float[1, 3, 4, 5] y, float[1, 3, 4, 5] z) {
+        y = Mul(x, nothing)
+        z = Relu(x)
+    }"""
+    zero = np.zeros((1, 3, 1, 1), np.float32)
+    artifact = compiled(write(tmp_path / "flat.onnx", 13, graph, {"nothing": zero}))
+    report = artifact.verify()
+    assert report.flat_outputs == ("y",)
+    assert [result["flat"] for result in report.to_json()["outputs"]] == 2 * [True, False]
+    artifact.save(tmp_path / "flat.edge")
+    shown = CliRunner().invoke(app, ["verify", str(tmp_path / "flat.edge")])
+    assert shown.exit_code == 0
+    assert "Little was compared: y is" in shown.output + shown.stderr
