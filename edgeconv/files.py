@@ -154,13 +154,13 @@ def trim_cache(folder: Path, limit: int = CACHE_BYTES) -> None:
             if path.is_dir():
                 _delete_folder(path)
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)
             total -= size
 
 
 def trim_at_times(folder: Path, limit: int = CACHE_BYTES) -> None:
     """Call `trim_cache`, which takes seconds for a full cache, every ten minutes or so."""
-    marker = folder.with_name(f".{folder.name}.trimmed")
+    marker = folder.with_name(f"{folder.name}.trimmed")  # hidden names are being written
     with contextlib.suppress(OSError):
         if not marker.exists() or marker.stat().st_mtime < time.time() - _RECENT_S / 6:
             marker.touch()

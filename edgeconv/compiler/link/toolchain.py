@@ -123,12 +123,12 @@ def c_library(compiler: CCompiler) -> Iterator[None]:
             return
         try:
             yield
+            process.wait()
         except BaseException:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            raise
-        finally:
             process.wait()
+            raise
 
 
 def android_ndk(triple: str, cpu: str) -> CCompiler | None:
