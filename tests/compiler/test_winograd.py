@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
-from onnx_graphs import compile_model, graph_model, run_model
+from onnx_graphs import compile_model, graph_model, run_library, run_model
 
 from edgeconv.compiler.compute import toom_cook
 from edgeconv.compiler.compute.winograd import Tiling
@@ -185,6 +185,32 @@ def test_awkward_shapes_in_parts(monkeypatch: pytest.MonkeyPatch, m: int, rows: 
     model, inputs, want = layers(AWKWARD)
     assert_within_tolerance(AWKWARD, run_model(model, inputs), want)
     assert any(tiling.parts > 1 for tiling in taken)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_odd_number_of_blocks_in_two_parts(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    """Of weights, not of the result, there is one block more, so that the parts are equal."""
+    taken = []
+
+    def always(layer: Layer, sizes: list[int], machine: Machine, budget: float):
+        assert layer.out_blocks % 2
+        assert 2 in layer.padded_counts
+        tile = register_tile(9, [2], machine, block=layer.out_block, in_block=layer.in_block)
+        taken.append((Tiling(4, 3, 3, tile.columns, layer.stride, parts=2), tile))
+        return taken[-1]
+
+    monkeypatch.setattr(winograd, "choose", always)
+    lanes = load_target("host").lanes
+    cases = [
+        case((batch, 40, 11, 10), blocks * lanes - missing, (1, 1, 1, 1))
+        for batch, blocks, missing in [(1, 3, 0), (1, 3, lanes - 1), (2, 7, 5)]
+    ]
+    model, inputs, want = layers(cases)
+    got = run_library(compile_model(model, inputs), inputs, threads)
+    assert_within_tolerance(cases, got, want)
+    assert len(taken) == len(cases)
 
 
 @pytest.mark.parametrize("target", ["rasp4", "rasp2"])
@@ -398,3 +424,16 @@ def test_cores_that_are_far_transform_the_input_themselves(channels: int, size: 
         chosen = choose(layer(channels, channels, size, near), [2, 4], near, math.inf)
         assert chosen is not None
         assert chosen[0].parts == parts
+
+
+@pytest.mark.parametrize(("channels", "size"), [(240, 14), (464, 7)])
+def test_cores_get_as_many_blocks_each_of_an_odd_number(channels: int, size: int) -> None:
+    """Of fifteen blocks in tiles of three, one core would compute three tiles and one two."""
+    machine = Machine(
+        16, 32, lane_fma=False, l1_bytes=48 << 10, l2_bytes=2 << 20, l3_bytes=32 << 20, cores=2
+    )
+    chosen = choose(layer(256, channels, size, machine), [2, 4], machine, math.inf)
+    assert chosen is not None
+    panels = -(-channels // (16 * chosen[1].blocks))
+    assert chosen[0].parts == 2
+    assert panels % 2 == 0

@@ -75,6 +75,12 @@ class Layer:
         return tile_counts(self.out_blocks // self.groups, padded=self.groups == 1)
 
     @property
+    def padded_counts(self) -> list[int]:
+        """The same with one block more, of which cores get as many each; none if they do anyway."""
+        odd = self.groups == 1 < self.out_blocks and self.out_blocks % 2
+        return tile_counts(self.out_blocks + 1) if odd else []
+
+    @property
     def depth(self) -> int:
         """Products in a sum of the transform domain."""
         return self.taps * self.channels
@@ -118,15 +124,18 @@ def _candidates(
         height, width = -(-layer.height // m), -(-layer.width // m)
         whole_rows = [(rows, width) for rows in _parts(height, height)]
         for rows, across in {*whole_rows, *((1, part) for part in _parts(width, MAX_PARTS))}:
-            tile = register_tile(
-                rows * across,
-                layer.counts,
-                machine,
-                block=layer.out_block,
-                in_block=layer.in_block,
-                depth=layer.depth,
-            )
-            yield Tiling(m, rows, across, tile.columns, layer.stride), tile
+            tiling = Tiling(m, rows, across, 1, layer.stride)
+            few = not shares_parts(_chunks(layer, tiling), machine)
+            for counts in filter(None, (layer.counts, layer.padded_counts if few else [])):
+                tile = register_tile(
+                    rows * across,
+                    counts,
+                    machine,
+                    block=layer.out_block,
+                    in_block=layer.in_block,
+                    depth=layer.depth,
+                )
+                yield replace(tiling, columns=tile.columns), tile
 
 
 def _channel_parts(
