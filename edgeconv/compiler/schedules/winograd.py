@@ -31,9 +31,9 @@ from edgeconv.compiler.schedules.skipping import skipping_tile
 TRANSFORM_SLOTS = 6
 # Into how many parts the rows of wide images are cut at most.
 MAX_PARTS = 8
-# What a thread keeps of a chunk, even where more would save weights ways from memory: programs
-# of two threads then take about 5 MB beyond weights and tensors.
-MAX_CHUNK_BYTES = 2_400_000
+# What a thread keeps of a chunk, even where more would save weights ways from memory: programs of
+# two threads then take less than 5 MB beyond weights and tensors. 2.4 MB are no faster here.
+MAX_CHUNK_BYTES = 1_300_000
 # What one core's cache delivers to another core of what was just written: a line in the 100 ns
 # that it takes, some of them at a time.
 EXCHANGED_BYTES_PER_SLOT = 1.0
