@@ -32,8 +32,10 @@ TRANSFORM_SLOTS = 6
 # Into how many parts the rows of wide images are cut at most.
 MAX_PARTS = 8
 # What a thread keeps of a chunk, even where more would save weights ways from memory: programs of
-# two threads then take less than 5 MB beyond weights and tensors. 2.4 MB are no faster here.
-MAX_CHUNK_BYTES = 1_300_000
+# two threads then take about 5 MB beyond weights and tensors. Where weights wait in a third-level
+# cache of many, more ways cost nothing (R3D, R2+1D, a U-Net).
+MAX_CHUNK_BYTES = 2_400_000
+MAX_CHUNK_BYTES_L3 = 1_300_000
 # What one core's cache delivers to another core of what was just written: a line in the 100 ns
 # that it takes, some of them at a time.
 EXCHANGED_BYTES_PER_SLOT = 1.0
@@ -97,7 +99,7 @@ def choose(
     """Return the fastest tiling with its register tile; None where none is faster than `budget`.
 
     Those that one core computes faster are compared by the mean of one core's time and all cores'.
-    Tilings whose chunks keep to `MAX_CHUNK_BYTES` come first, or else those with the smallest.
+    Tilings whose chunks keep to what a thread may keep come first, or else those with the smallest.
 
     Args:
         layer: the convolution.
@@ -106,8 +108,9 @@ def choose(
         budget: issue slots that another way takes on one core.
     """
     plans = []
+    most = MAX_CHUNK_BYTES_L3 if machine.far_l3 else MAX_CHUNK_BYTES
     for tiling, tile in _candidates(layer, sizes, machine):
-        chunk_bytes = max(sum(_chunk_bytes(layer, tiling, tile)), MAX_CHUNK_BYTES)
+        chunk_bytes = max(sum(_chunk_bytes(layer, tiling, tile)), most)
         for parts in _channel_parts(layer, tiling, tile, machine):
             parted = replace(tiling, parts=parts)
             cost = _cost(layer, parted, tile, machine)
