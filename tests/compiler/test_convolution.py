@@ -10,6 +10,7 @@ import torch
 from onnx import helper
 from onnx_graphs import assert_close, compile_model, graph_model, run_model
 
+from edgeconv.compiler.passes.layout.convolutions import pointwise_plain
 from edgeconv.devices import open_session
 
 FUNCTIONS = {
@@ -136,7 +137,11 @@ AWKWARD = [
 ]
 
 
-def test_awkward_convolutions_on_this_machine() -> None:
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "blocked"])
+def test_awkward_convolutions_on_this_machine(monkeypatch: pytest.MonkeyPatch, plain: bool) -> None:
+    """Pointwise ones alone in a network would stay plain."""
+    if not plain:
+        monkeypatch.setattr(pointwise_plain, "_blocked_cost", lambda *layer: 0.0)
     model, inputs, want = build(AWKWARD)
     got = run_model(model, inputs)
     for i, case in enumerate(AWKWARD):

@@ -14,6 +14,7 @@ from onnx_graphs import Arrays, assert_close, exported, graph_model, run_library
 
 from edgeconv.artifact import Artifact
 from edgeconv.compiler.link import Emit
+from edgeconv.compiler.passes.layout.convolutions import pointwise_plain
 from edgeconv.compiler.pipeline import compile_exported
 from edgeconv.compiler.schedules.machine import tile_counts
 from edgeconv.devices import open_session
@@ -23,6 +24,12 @@ HOST = load_target("host")
 ARM = [load_target(name) for name in ("rasp4", "rasp5", "rasp2")]
 WIDTHS = [bits for bits in (128, 256, 512) if bits <= HOST.cpu.vector_bits]
 RANDOM = np.random.default_rng(5)
+
+
+@pytest.fixture(autouse=True)
+def in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pointwise convolutions take blocks, though they are alone."""
+    monkeypatch.setattr(pointwise_plain, "_blocked_cost", lambda *layer: 0.0)
 
 
 class Case(NamedTuple):

@@ -296,6 +296,34 @@ def pointwise_blocked(
     return te.compute((batch, blocks or outer * tile, *size, out_block), unrolled, name="image")
 
 
+def pointwise_plain(data: te.Tensor, weight: te.Tensor, size: Sequence[int]) -> te.Tensor:
+    """Mix the channels of plain `data` at every pixel, all pixels in one row.
+
+    Args:
+        data: (N, IC, pixels), with prod(size) pixels.
+        weight: (OC / tile, IC, tile), for tiles of that many outputs.
+        size: spatial shape of the output.
+
+    Returns:
+        (N, OC, *size), in the dtype of `data`.
+    """
+    batch, channels, pixels = (int(s) for s in data.shape)
+    panels, _, tile = (int(s) for s in weight.shape)
+    channel = te.reduce_axis((0, channels), name="ic")
+
+    def element(n: tirx.Var, out: tirx.Var, pixel: tirx.Var) -> tirx.PrimExpr:
+        return te.sum(
+            data(n, channel, pixel) * weight(out // tile, channel, out % tile), axis=channel
+        )
+
+    row = te.compute((batch, panels * tile, pixels), element, name="pointwise_plain")
+
+    def image(n: tirx.Var, out: tirx.Var, *axes: tirx.Var) -> tirx.PrimExpr:
+        return row(n, out, flat_index(axes, size))
+
+    return te.compute((batch, panels * tile, *size), image, name="image")
+
+
 def temporal_blocked(
     data: te.Tensor, weight: te.Tensor, window: Window, size: Sequence[int], *, blocks: int = 0
 ) -> te.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -38,6 +38,20 @@ def uses_of(function: relax.Function) -> Counter[str]:
             if isinstance(argument, relax.Var):
                 uses[argument.name] += 1
     return uses
+
+
+def readers_of(function: relax.Function) -> dict[str, list[str | None]]:
+    """Return the variables that each variable is read for, by name; None for a result."""
+    readers: dict[str, list[str | None]] = defaultdict(list)
+    for var, value in bindings_of(function):
+        if not isinstance(value, relax.Tuple):
+            for argument in arguments_of(value):
+                if isinstance(argument, relax.Var):
+                    readers[argument.name].append(var.name)
+    for result in output_tuple(function):
+        if isinstance(result, relax.Var):
+            readers[result.name].append(None)
+    return readers
 
 
 def arguments_of(value: relax.Expr) -> list[relax.Expr]:

@@ -81,6 +81,16 @@ def image_in_one_row(sch: s_tir.Schedule, image: object, frames: int = 0) -> Non
     sch.transform_block_layout(image, tirx.IndexMap.from_func(row, ndim=len(size) + 3))
 
 
+def pixels_in_one_row(sch: s_tir.Schedule, image: object) -> None:
+    """Let a block that writes plain (N, C, *spatial) run over all pixels in one loop."""
+    size = [extent(sch, loop) for loop in sch.get_loops(image)[2:]]
+
+    def row(batch: tirx.Var, channel: tirx.Var, *axes: tirx.Var) -> list[tirx.PrimExpr]:
+        return [batch, channel, flat_index(axes, size)]
+
+    sch.transform_block_layout(image, tirx.IndexMap.from_func(row, ndim=len(size) + 2))
+
+
 def inline_stages(sch: s_tir.Schedule) -> None:
     """Inline every block that is not a reduction and not an output."""
     results = list(sch.mod["main"].params)

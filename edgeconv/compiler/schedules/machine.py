@@ -258,6 +258,30 @@ def register_tile(
     )
 
 
+def plain_pixel_tile(outs: int, pixels: int, machine: Machine) -> RegisterTile:
+    """Choose the `rows` of output channels by `columns`, vectors of pixels, of a plain image.
+
+    The last tile of an image begins earlier where vectors do not divide it. `cost` is in issue
+    slots per reduction step and vector of useful outputs.
+    """
+
+    def cost(rows: int, columns: int) -> float:
+        steps = -(-pixels // (columns * machine.lanes))
+        loads = (rows + columns) * LOAD_COST
+        step = max(rows * columns, FMA_LATENCY_SLOTS) + loads
+        return steps * step / (rows * pixels / machine.lanes)
+
+    candidates = (
+        RegisterTile(columns, 1, cost(rows, columns), rows)
+        for rows in _divisors(outs)
+        for columns in range(1, max(1, pixels // machine.lanes) + 1)
+        # Weights that meet a single vector are operands in memory, and take no register.
+        if rows * columns + columns + (columns > 1) < machine.registers
+        and rows * columns * machine.lanes * FLOAT_BYTES <= MAX_ACCUMULATOR_BYTES
+    )
+    return min(candidates, key=lambda tile: (round(tile.cost, 9), -tile.rows))
+
+
 def few_pixels(size: Sequence[int]) -> bool:
     """Whether an image of that shape is so small that its layer waits for weights from memory."""
     return prod(size[-2:]) <= FEW_PIXELS

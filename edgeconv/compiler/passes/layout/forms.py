@@ -13,7 +13,14 @@ from tvm import relax, te
 from edgeconv.compiler.compute.deformable import Sampling
 from edgeconv.compiler.compute.layout import block_channels, unblock_channels
 from edgeconv.compiler.graph import Graph, Value
-from edgeconv.compiler.passes.rewriting import bindings_of, shape_of, uses_of
+from edgeconv.compiler.passes.elementwise import ELEMENTWISE
+from edgeconv.compiler.passes.rewriting import (
+    bindings_of,
+    op_name,
+    readers_of,
+    shape_of,
+    uses_of,
+)
 from edgeconv.compiler.schedules.gpu.machine import AnyMachine
 from edgeconv.compiler.schedules.gpu.winograd_choice import WinogradPlan
 from edgeconv.compiler.schedules.machine import Machine, channel_block
@@ -32,6 +39,7 @@ class Forms:
         tiled: how a GPU does that, by the convolutions' names.
         definitions: the old values, by their variables' names.
         uses: how often each old variable is read, by name.
+        readers: the old variables that each is read for, by name; None for the network's results.
         plain: the forms in the layout of the ONNX model.
         blocked: the forms in NCHWc, (N, ceil(C/block), *spatial, block).
         samplings: how the columns of deformable convolutions are sampled, which have no form.
@@ -58,6 +66,7 @@ class Forms:
         self.tiled: Mapping[str, WinogradPlan] = {}
         self.definitions = {var.name: value for var, value in bindings_of(tables.main)}
         self.uses = uses_of(tables.main)
+        self.readers = readers_of(tables.main)
         self.plain: dict[str, relax.Expr] = {}
         self.blocked: dict[str, relax.Expr] = {}
         self.samplings: dict[str, tuple[Sampling, tvm.ir.Call]] = {}
@@ -112,6 +121,17 @@ class Forms:
             blocked = self.blocked[data.name]
             return blocked, shape_of(blocked)[-1]
         return self.as_plain(data), 0
+
+    def stays_plain(self, name: str) -> bool:
+        """Whether nothing but plain results of the network follow from an old variable.
+
+        By operators that work element by element.
+        """
+        return all(
+            reader is None
+            or (op_name(self.definitions[reader]) in ELEMENTWISE and self.stays_plain(reader))
+            for reader in self.readers[name]
+        )
 
     def call(
         self,

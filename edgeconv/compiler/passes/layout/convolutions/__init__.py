@@ -22,6 +22,7 @@ from edgeconv.compiler.passes.layout.convolutions import (
     pixel,
     plain,
     pointwise,
+    pointwise_plain,
     temporal,
     winograd,
 )
@@ -37,6 +38,7 @@ Way = Callable[[Forms, str, Convolution], tuple[tvm.ir.Call, int] | None]
 WAYS: tuple[Way, ...] = (
     deformable.lower,
     depthwise.lower,
+    pointwise_plain.lower,
     pointwise.lower,
     temporal.lower,
     winograd.lower,

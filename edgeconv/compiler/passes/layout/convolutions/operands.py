@@ -79,17 +79,11 @@ def choose_tile(
 
 
 def choose_pixel_tile(
-    forms: Forms, conv: Convolution, data: relax.Expr, pixels: int
+    forms: Forms, conv: Convolution, in_block: int, pixels: int
 ) -> tuple[int, RegisterTile]:
     """Return the output's block and the register tile for a row of all `pixels`."""
     block = conv.out_block(forms.core)
-    tile = pixel_tile(
-        pixels,
-        _counts(conv, block),
-        forms.core,
-        block=block,
-        in_block=shape_of(data)[-1],
-    )
+    tile = pixel_tile(pixels, _counts(conv, block), forms.core, block=block, in_block=in_block)
     return block, tile
 
 

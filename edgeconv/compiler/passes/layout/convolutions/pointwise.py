@@ -29,7 +29,7 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
     if not conv.mixes_channels:
         return None
     data = blocked_input(forms, conv)
-    block, tile = choose_pixel_tile(forms, conv, data, prod(conv.size))
+    block, tile = choose_pixel_tile(forms, conv, shape_of(data)[-1], prod(conv.size))
     _, row_tile = choose_tile(forms, conv, data, conv.size[-1])
     if tile.cost > row_tile.cost:
         return None

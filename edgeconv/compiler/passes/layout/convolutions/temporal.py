@@ -28,7 +28,7 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
     if not _along_frames(conv):
         return None
     data = blocked_input(forms, conv)
-    block, tile = choose_pixel_tile(forms, conv, data, prod(conv.size[1:]))
+    block, tile = choose_pixel_tile(forms, conv, shape_of(data)[-1], prod(conv.size[1:]))
     _, row_tile = choose_image_tile(forms, conv, data)
     if tile.cost > row_tile.cost or shape_of(data)[-1] == 1:
         return None
