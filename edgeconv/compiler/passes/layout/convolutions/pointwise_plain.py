@@ -21,8 +21,8 @@ from edgeconv.compiler.schedules.machine import (
     plain_pixel_tile,
 )
 
-# Issue slots in which a vector is moved from one layout to the other.
-RELAYOUT_SLOTS = 4
+# Issue slots in which a vector is moved from one layout to the other, near the core (AVX-512).
+RELAYOUT_SLOTS = 16
 
 
 def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int] | None:
