@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from tvm import te, tirx
 
+# The last stage, by which schedules find it, and what follows it.
+STANDARDISED = "standardised"
+
 
 def standardise(data: te.Tensor, epsilon: float, centred: bool) -> list[te.Tensor]:
     """Bring every row to mean 0 and variance 1, or only to mean square 1.
@@ -40,7 +43,7 @@ def standardise(data: te.Tensor, epsilon: float, centred: bool) -> list[te.Tenso
         (rows, 1), lambda *i: one / tirx.sqrt(variance(*i) + small), name="inverse"
     )
     result = te.compute(
-        data.shape, lambda row, k: difference(row, k) * inverse(row, 0), name="standardised"
+        data.shape, lambda row, k: difference(row, k) * inverse(row, 0), name=STANDARDISED
     )
     return [result, mean, inverse]
 

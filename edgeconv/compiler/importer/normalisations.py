@@ -78,6 +78,18 @@ def _scaled(
     return result
 
 
+def _scaled_rows(
+    builder: relax.BlockBuilder, node: Node, rows: relax.Expr, axis: int, operands: Arguments
+) -> relax.Expr:
+    """Return rows * scale + shift in the node's shape; rows are scaled where no axis broadcasts."""
+    size = node.shape(0)
+    elements = prod(size[axis:])
+    scale, shift = (*operands, None)[:2]
+    if all(prod(node.shape(1 + i)) == elements for i in range(len(operands))):
+        return relax.op.reshape(_scaled(builder, rows, scale, shift, (1, elements)), size)
+    return _scaled(builder, builder.emit(relax.op.reshape(rows, size)), scale, shift)
+
+
 def _convert_layer_norm(
     builder: relax.BlockBuilder, node: Node, arguments: Arguments
 ) -> list[relax.Expr]:
@@ -92,10 +104,9 @@ def _convert_layer_norm(
         normal, *statistics = (builder.emit(relax.TupleGetItem(parts, i)) for i in range(3))
     else:
         normal = builder.emit(computed(builder, standardised, [rows], epsilon, True))
-    shaped = builder.emit(relax.op.reshape(normal, size))
-    bias = arguments[2] if node.has_input(2) else None
+    operands = arguments[1:3] if node.has_input(2) else arguments[1:2]
     reduced = (*size[:axis], *(1,) * (len(size) - axis))
-    results = [_scaled(builder, shaped, arguments[1], bias)]
+    results = [_scaled_rows(builder, node, normal, axis, operands)]
     for value, name in zip(statistics, node.outputs[1:], strict=False):
         view = builder.emit(relax.op.reshape(value, reduced))
         results.append(_cast(builder, view, node.dtypes[name]) if name else view)
@@ -108,8 +119,7 @@ def _convert_rms_norm(builder: relax.BlockBuilder, node: Node, arguments: Argume
     rows = _rows(builder, arguments[0], prod(size[:axis]), size)
     epsilon = _epsilon(node)
     normal = builder.emit(computed(builder, standardised, [rows], epsilon, False))
-    shaped = builder.emit(relax.op.reshape(normal, size))
-    return _scaled(builder, shaped, arguments[1], None)
+    return _scaled_rows(builder, node, normal, axis, arguments[1:2])
 
 
 def _convert_group_norm(
@@ -125,11 +135,17 @@ def _convert_group_norm(
         rows = _cast(builder, rows, helper.tensor_dtype_to_np_dtype(stash).name)
     epsilon = _epsilon(node)
     normal = builder.emit(computed(builder, standardised, [rows], epsilon, True))
-    view, operand = size, (1, size[1], *(1,) * (len(size) - 2))
+    view: tuple[int, ...] = size
+    operand: tuple[int, ...] = (1, size[1], *(1,) * (len(size) - 2))
     if node.shape(1)[0] != size[1]:
         # Before opset 21 the channels of a group share their scale and shift.
         view, operand = (size[0], groups, prod(size[1:]) // groups), (1, groups, 1)
-    shaped = _cast(builder, builder.emit(relax.op.reshape(normal, view)), dtype)
+    if size[0] == 1 and groups == size[1]:
+        # Every row is a channel, and can be scaled as it is.
+        shaped, operand = normal, (groups, 1)
+    else:
+        shaped = builder.emit(relax.op.reshape(normal, view))
+    shaped = _cast(builder, shaped, dtype)
     return relax.op.reshape(_scaled(builder, shaped, arguments[1], arguments[2], operand), size)
 
 

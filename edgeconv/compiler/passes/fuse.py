@@ -21,6 +21,7 @@ from dataclasses import replace
 import tvm
 from tvm import relax
 
+from edgeconv.compiler.compute.normalise import STANDARDISED
 from edgeconv.compiler.graph import Graph
 from edgeconv.compiler.passes.conv_window import with_convolutions
 from edgeconv.compiler.passes.rewriting import (
@@ -97,12 +98,18 @@ def fuse(graph: Graph, machine: AnyMachine | None = None) -> Graph:
             )
             moving = graph.repeats | taken_in
             first = next((name for name in chain if name not in moving), chain[0])
-            families[var.name] = graph.families.get(first, "elementwise")
+            families[var.name] = graph.families.get(first) or _family(calls[first][1])
             macs[var.name] = sum(graph.macs.get(name, 0) for name in chain)
         return [current(output) for output in output_tuple(graph.main)]
 
     module = relax.transform.FuseTIR()(rebuild(graph.module, body))
     return replace(graph, module=module, layers=layers, families=families, macs=macs)
+
+
+def _family(call: tvm.ir.Call) -> str:
+    """Return the family of a chain that begins with a call of a function of none."""
+    normalises = str(call.args[0].name_hint).startswith(STANDARDISED)
+    return STANDARDISED if normalises else "elementwise"
 
 
 def _chains(graph: Graph) -> dict[str, tuple[str, ...]]:

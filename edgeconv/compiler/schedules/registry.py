@@ -29,6 +29,7 @@ from edgeconv.compiler.schedules.cpu import (
     pointwise,
     pointwise_plain,
     relayout,
+    rows,
     window,
     winograd,
 )
@@ -67,6 +68,7 @@ RULES: dict[str, Rule] = {
     winograd.ANCHOR: winograd.schedule,
     matmul.ANCHOR: matmul.schedule,
     padding.ANCHOR: padding.schedule,
+    rows.ANCHOR: rows.schedule,
     **dict.fromkeys(relayout.ANCHORS, relayout.schedule),
 }
 

@@ -18,6 +18,7 @@ from edgeconv.compiler.schedules.common import (
     total_work,
 )
 from edgeconv.compiler.schedules.cpu.common import parallelise
+from edgeconv.compiler.schedules.cpu.reductions import reduce_in_lanes, reduces_neighbours
 from edgeconv.compiler.schedules.machine import Machine
 
 # Rows of fewer vectors are not worth a tail.
@@ -31,6 +32,11 @@ SHARES = 256
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     """Inline what can be inlined, then run each remaining block in parallel and vectorised."""
     inline_stages(sch)
+    schedule_stages(sch, machine)
+
+
+def schedule_stages(sch: s_tir.Schedule, machine: Machine) -> None:
+    """Run each block in parallel and vectorised."""
     for name in block_names(sch):
         block = sch.get_sblock(name)
         if not sch.get_loops(block):
@@ -88,15 +94,17 @@ def _schedule_reduction(sch: s_tir.Schedule, block: object, machine: Machine) ->
     reduction = [loop for loop, axis in zip(loops, axes, strict=True) if int(axis.iter_type) != 0]
     lanes = _contiguous_lanes(sch, block, machine)
     sch.reorder(*spatial, *reduction)
-    if is_sum(sch, block) and prod(extent(sch, loop) for loop in reduction) >= LONG_SUM:
+    in_lanes = lanes == 1 == len(reduction) and reduces_neighbours(sch, block, machine)
+    long = prod(extent(sch, loop) for loop in reduction) >= LONG_SUM
+    if is_sum(sch, block) and long and not in_lanes:
         rank = len(spatial)
         partial = _partial_sums(sch, reduction)
         loops = sch.get_loops(partial)
         run = loops.pop(rank)
-        _run_reduction(sch, partial, [run, *loops[:rank]], loops[rank:], lanes)
+        _run_reduction(sch, partial, [run, *loops[:rank]], loops[rank:], lanes, machine=machine)
         loops = sch.get_loops(block)
         spatial, reduction = loops[:rank], loops[rank:]
-    _run_reduction(sch, block, spatial, reduction, lanes)
+    _run_reduction(sch, block, spatial, reduction, lanes, machine=machine)
 
 
 def _run_reduction(
@@ -105,12 +113,18 @@ def _run_reduction(
     spatial: list[object],
     reduction: list[object],
     lanes: int,
+    *,
+    machine: Machine,
 ) -> None:
-    """Run one reduction; `lanes` of the last spatial axis at once."""
+    """Run one reduction; `lanes` of the last spatial axis at once, or else of what is reduced."""
     if lanes > 1:
         spatial[-1], lane = sch.split(spatial[-1], [None, lanes])
         reduction = [*reduction, lane]
     sch.reorder(*spatial, *reduction)
+    if lanes == 1 and spatial and reduces_neighbours(sch, block, machine):
+        task = parallelise(sch, spatial, total_work(sch, block))
+        reduce_in_lanes(sch, block, task, machine)
+        return
     if spatial:
         parallelise(sch, spatial, total_work(sch, block))
     if lanes > 1:
