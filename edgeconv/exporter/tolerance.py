@@ -443,6 +443,7 @@ _LENGTHS: dict[str, Callable[[onnx.NodeProto, Mapping[str, ValueType]], int]] = 
     "ReduceL2": _reduction,
     "ReduceLogSumExp": _reduction,
     "ReduceMean": _reduction,
+    "ReduceProd": _reduction,
     "ReduceSum": _reduction,
     "ReduceSumSquare": _reduction,
     "Softmax": _axis,

@@ -42,6 +42,7 @@ def graph(
         ("AveragePool", [(1, 6, 9, 9)], {"kernel_shape": [2, 3]}, 6),
         ("GlobalAveragePool", [(1, 6, 9, 8)], {}, 72),
         ("ReduceMean", [(1, 6, 9, 8)], {"keepdims": 0}, 6 * 9 * 8),
+        ("ReduceProd", [(1, 6, 9, 8)], {"keepdims": 0}, 6 * 9 * 8),
         ("Softmax", [(2, 5, 3)], {"axis": 1}, 5),
         ("LayerNormalization", [(2, 5, 3), (5, 3)], {"axis": 1}, 15),
         ("InstanceNormalization", [(1, 6, 4, 5), (6,), (6,)], {}, 20),
