@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import tvm
 from tvm import te, tirx
 
 Element = Callable[[Any], Any]
@@ -31,15 +30,6 @@ least = te.comm_reducer(
     lambda dtype: limits(dtype)[1],
     name="least",
 )
-
-# So that schedules may reduce parts first.
-_register = tvm.get_global_func("s_tir.schedule.RegisterReducer")
-for _choose, _end in ((te.max, 0), (te.min, 1)):
-    _register(
-        1,
-        lambda a, b, choose=_choose: [choose(a[0], b[0])],
-        lambda values, end=_end: [limits(str(values[0].ty.dtype))[end]],
-    )
 product = te.comm_reducer(lambda a, b: a * b, lambda dtype: tirx.const(1, dtype), name="product")
 
 

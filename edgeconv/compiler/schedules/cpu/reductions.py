@@ -17,8 +17,9 @@ from edgeconv.compiler.schedules.machine import MIN_BLOCK, Machine
 VECTORS = 4
 # That a lane sums in one go; more of them are summed in runs of about the root of all.
 MOST_TERMS = 128
-# What results of parts can be put together by.
-_REDUCERS = (tirx.Add, tirx.Mul, tirx.Max, tirx.Min)
+# By what TVM puts results of parts together: its maxima begin at the least finite number, and a
+# reducer in Python that it is told of outlives the interpreter.
+_REDUCERS = (tirx.Add, tirx.Mul)
 
 
 def reduces_neighbours(sch: s_tir.Schedule, block: object, machine: Machine) -> bool:
