@@ -29,6 +29,10 @@ _RECURRENT = frozenset(["GRU", "LSTM", "RNN"])
 _ARRANGING = frozenset(
     ["Concat", "Identity", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"]
 )
+# Layers of constants, such as of encoded positions, are not left to every run of the network.
+_HEAVY = frozenset(
+    ["AveragePool", "Conv", "ConvTranspose", "Gemm", "GlobalAveragePool", "MatMul", "MaxPool"]
+)
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -149,7 +153,11 @@ def _fills_a_tensor(node: ir.Node) -> bool:
 
 
 def _folds_when_large(node: ir.Node) -> bool:
-    return _fills_a_tensor(node) or _arranges_recurrent_weights(node)
+    return (
+        _fills_a_tensor(node)
+        or _arranges_recurrent_weights(node)
+        or (not node.domain and node.op_type in _HEAVY)
+    )
 
 
 def _arranges_recurrent_weights(node: ir.Node) -> bool:

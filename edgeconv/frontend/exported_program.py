@@ -80,8 +80,14 @@ def _refuse_training_mode(program: torch.export.ExportedProgram, file: ModelFile
         name = str(node.target)
         if not name.startswith(("aten.batch_norm", "aten.dropout")):
             continue
-        values = dict(zip((a.name for a in node.target._schema.arguments), node.args, strict=False))
-        if {**values, **node.kwargs}.get("training" if "norm" in name else "train"):
+        names = (argument.name for argument in node.target._schema.arguments)
+        values = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+        if "norm" in name:
+            # Without running statistics, as weights are standardised, it calculates them always.
+            trains = values.get("training") and values.get("running_mean") is not None
+        else:
+            trains = values.get("train")
+        if trains:
             raise UnsupportedModelError(
                 f"{file.path}: layer {node.name} is in training mode; call module.eval() before "
                 "torch.export.export"

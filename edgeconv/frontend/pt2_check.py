@@ -27,7 +27,8 @@ _PLAIN = re.compile(
 )
 _JSON = re.compile(r"models/model\.json|data/(weights|constants)/model_\w+_config\.json")
 
-_NAME = re.compile(r"[\w.]*")
+# Where it is no identifier, PyTorch quotes a part of a name; a hyphen calls nothing anywhere.
+_NAME = re.compile(r"[\w.-]*")
 _TARGET = re.compile(
     r"torch\.sym_\w+"
     r"|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pow|getitem|eq|ne|lt|le|gt|ge|and_|or_)"

@@ -107,6 +107,42 @@ def test_exported_programs_with_open_sizes_take_a_shape(tmp_path: Path) -> None:
         load_source(path, input_shapes={"input": (5, 3, 12, 9)})
 
 
+class Hyphens(nn.Module):
+    """As torchvision's RegNet names its blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleDict({"block1-0": nn.Conv2d(3, 4, 3)})
+
+    def forward(self, x):
+        return self.blocks["block1-0"](x)
+
+
+class Standardised(nn.Module):
+    """As timm's ScaledStdConv2d standardises weights: by a normalisation without statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        rows = self.conv.weight.reshape(1, 4, -1)
+        rows = nn.functional.batch_norm(rows, None, None, training=True, momentum=0.0)
+        return nn.functional.conv2d(x, rows.reshape_as(self.conv.weight), self.conv.bias)
+
+
+@pytest.mark.parametrize("network", [Hyphens, Standardised])
+def test_exported_programs_of_known_libraries_are_taken(
+    tmp_path: Path, network: type[nn.Module]
+) -> None:
+    module = network().eval()
+    source = load_source(save_program(tmp_path / "net.pt2", module))
+    (x,) = source.example_inputs.values()
+    with torch.no_grad():
+        got, want = (m(torch.from_numpy(x)) for m in (source.module.module(), module))
+    assert torch.equal(got, want)
+
+
 class Cast(nn.Module):
     def forward(self, pixels, mask):
         # Each `to` and `float` leaves a check of dtypes, without a value, in the program.

@@ -36,9 +36,11 @@ from edgeconv.compiler.passes.layout.pooling import average_pooling, global_pool
 from edgeconv.compiler.passes.layout.softmax import softmax
 from edgeconv.compiler.passes.rewriting import (
     bindings_of,
+    constant_of,
     op_name,
     output_tuple,
     rebuild,
+    shape_of,
     substitute,
 )
 from edgeconv.compiler.schedules.gpu.machine import AnyMachine, GpuMachine
@@ -119,5 +121,17 @@ def _visit(forms: Forms, var: relax.Var, value: relax.Expr) -> None:
         forms.alias(var, value)
         return
     rule = RULES.get(op_name(value))
+    if rule is not None:
+        value = _with_variable(forms, var, value)
     if rule is None or not rule(forms, var, value):
         forms.emit(var, substitute(value, forms.as_plain))
+
+
+def _with_variable(forms: Forms, var: relax.Var, call: tvm.ir.Call) -> tvm.ir.Call:
+    """Return a call whose first operand is a variable, as rules expect, if it is a constant."""
+    first = call.args[0]
+    if constant_of(first) is None or op_name(call) in ELEMENTWISE:
+        return call
+    bound = forms.builder.emit(relax.op.reshape(first, shape_of(first)), f"{var.name}_data")
+    forms.plain[bound.name] = bound
+    return tvm.ir.Call(call.op, [bound, *call.args[1:]], call.attrs, call.ty_args)
