@@ -123,15 +123,20 @@ class Forms:
         return self.as_plain(data), 0
 
     def stays_plain(self, name: str) -> bool:
-        """Whether nothing but plain results of the network follow from an old variable.
+        """Whether nothing but results of the network follow from an old variable.
 
         By operators that work element by element.
         """
-        return all(
-            reader is None
-            or (op_name(self.definitions[reader]) in ELEMENTWISE and self.stays_plain(reader))
-            for reader in self.readers[name]
-        )
+        found, ahead = {name}, [name]
+        while ahead:
+            for reader in self.readers[ahead.pop()]:
+                if reader is None or reader in found:
+                    continue
+                if op_name(self.definitions[reader]) not in ELEMENTWISE:
+                    return False
+                found.add(reader)
+                ahead.append(reader)
+        return True
 
     def call(
         self,
