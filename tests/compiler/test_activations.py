@@ -28,3 +28,20 @@ def test_an_activation_alone(activation: nn.Module) -> None:
     torch.manual_seed(0)
     artifact = edgeconv.compile(activation, [3 * torch.randn(1, 8, 16, 16)], target="host")
     artifact.verify().raise_if_failed()
+
+
+class Gates(nn.Module):
+    """SiLU after SiLU, and something between."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(40):
+            x = x * torch.sigmoid(x) + 0.5
+        return x
+
+
+@pytest.mark.parametrize("target", ["host", "mali-g610"])
+def test_many_gates_in_a_row_are_some_kernels(target: str) -> None:
+    """Each reads twice what is before it: one expression of all would not fit any memory."""
+    artifact = edgeconv.compile(Gates(), [torch.randn(3, 64)], target=target)
+    assert 1 < len(artifact.plan.steps) < 10
+    artifact.verify().raise_if_failed()

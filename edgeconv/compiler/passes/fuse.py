@@ -43,6 +43,8 @@ from edgeconv.compiler.schedules.machine import Machine
 FUSIBLE_PATTERNS = (0, 1)
 # Kernels between a result and the one that all its readers lead to.
 MAX_LINKS = 8
+# How often an expression may read what its kernel begins with: every x * sigmoid(x) doubles that.
+MAX_READS = 256
 
 
 def fuse(graph: Graph, machine: AnyMachine | None = None) -> Graph:
@@ -232,7 +234,19 @@ def _following(
             waiting.update(readers.get(link, ()))
         return ()
 
-    return {var.name: links for var, _ in bindings if not _is_tuple(var) and (links := joined(var))}
+    following: dict[str, tuple[str, ...]] = {}
+    reads: dict[str, int] = {}
+    for var, _ in bindings:
+        links = () if _is_tuple(var) else joined(var)
+        counted = dict(reads)
+        for link in links:
+            counted[link] = sum(counted.get(name, 1) for name in _operands(values[link][1]))
+        if links and counted[links[-1]] <= MAX_READS:
+            following[var.name], reads = links, counted
+        else:
+            # Here a chain ends; what begins with this result reads it once.
+            reads.pop(var.name, None)
+    return following
 
 
 def _extends_upward(
@@ -259,7 +273,11 @@ def _uses(graph: Graph) -> Counter[str]:
 
 
 def _variables(value: relax.Expr) -> set[str]:
-    return {argument.name for argument in arguments_of(value) if isinstance(argument, relax.Var)}
+    return set(_operands(value))
+
+
+def _operands(value: relax.Expr) -> list[str]:
+    return [argument.name for argument in arguments_of(value) if isinstance(argument, relax.Var)]
 
 
 def _is_tuple(var: relax.Var) -> bool:
