@@ -125,8 +125,11 @@ class Forms:
     def stays_plain(self, name: str) -> bool:
         """Whether nothing but results of the network follow from an old variable.
 
-        By operators that work element by element.
+        By operators that work element by element. What stands for a part of one, as the phases of a
+        transposed convolution do, is not.
         """
+        if name not in self.definitions:
+            return False
         found, ahead = {name}, [name]
         while ahead:
             for reader in self.readers[ahead.pop()]:
