@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 from onnx_graphs import assert_close, compile_model, graph_model, run_model
+from tvm import tirx
+from tvm.sym import Analyzer
 
 import edgeconv
 from edgeconv.compiler.compute.skipping import Skip
@@ -48,6 +50,19 @@ def test_what_is_skipped_is_padding_and_what_is_read_is_there(drawn) -> None:
                 met += 1
                 assert all(-before <= place < skip.extent + after for place in places)
     assert skip.runs == pytest.approx(met / skip.taps)
+
+
+@given(axes())
+def test_every_output_finds_what_it_meets_among_the_taps_met(drawn) -> None:
+    skip, _ = drawn
+    some = False
+    for output in range(skip.outputs):
+        first = int(Analyzer().simplify(tirx.IntImm("int32", 0) + skip.first(output)))
+        meets = [0 <= skip.place(output, tap) < skip.extent for tap in range(skip.taps)]
+        inside = range(first, first + skip.met)
+        assert {tap for tap, met in enumerate(meets) if met} <= set(inside)
+        some |= not all(tap < skip.taps and meets[tap] for tap in inside)
+    assert skip.leaves_some == some
 
 
 def always(monkeypatch: pytest.MonkeyPatch) -> list[object]:

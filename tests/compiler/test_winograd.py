@@ -222,6 +222,62 @@ def test_awkward_shapes_under_emulation(monkeypatch: pytest.MonkeyPatch, target:
     assert len(taken) == len(AWKWARD)
 
 
+@st.composite
+def videos(draw):
+    """Return a layer along whose first axis taps may meet the image, or padding only."""
+    extent, taps = draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    stride, dilation = draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    before, after = draw(st.integers(0, 3)), draw(st.integers(0, 3))
+    after = max(after, dilation * (taps - 1) + 1 - extent - before)
+    channels, groups = draw(st.sampled_from([(40, 1), (32, 2), (64, 2)]))
+    x, w, *_ = case((draw(st.integers(1, 2)), channels, extent, 5, 7), 32, (), groups, (taps,))
+    pads, step = (before, 1, 1, after, 1, 1), draw(st.integers(1, 2))
+    return x, w, pads, groups, {"stride": (stride, step, step), "dilation": (dilation, 1, 1)}
+
+
+@pytest.mark.parametrize("target", ["host", "rasp4", "rasp2"])
+@given(cases=st.lists(videos(), min_size=6, max_size=6))
+@settings(max_examples=3, deadline=None)
+def test_planes_that_meet_padding(target: str, cases) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        taken = forced(monkeypatch, 2, 2)
+        model, inputs, want = layers(cases)
+        compiled = compile_model(model, inputs, target)
+    for threads in (1, 2) if target == "host" else (1,):
+        if target == "host":
+            got = run_library(compiled, inputs, threads)
+        else:
+            got = open_session(compiled, None).run(inputs)
+        assert_within_tolerance(cases, got, want)
+    assert len(taken) == len(cases)
+
+
+@pytest.mark.parametrize("planes", [2, 4])
+def test_taps_of_planes_beyond_the_image_are_not_multiplied(
+    monkeypatch: pytest.MonkeyPatch, planes: int
+) -> None:
+    """Infinite weights would make NaN of the zeros there."""
+    forced(monkeypatch, 2, 2)
+    x, w, *_ = case((1, 32, planes, 6, 6), 16, (), depth=(3,))
+    w[:, :, 0] = np.inf
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=(1,) * 6)
+    model = graph_model([node], {"x": x}, ["y"], {"w": w})
+    got = run_model(model, {"x": x})["y"]
+    assert np.isfinite(got[:, :, 0]).all()
+    assert not np.isfinite(got[:, :, 1:]).any()
+
+
+def test_two_planes_keep_two_taps(monkeypatch: pytest.MonkeyPatch) -> None:
+    forced(monkeypatch, 2, 2)
+    scratch = []
+    for depth, pads in [((3,), (1,) * 6), ((2,), (0, 1, 1, 1, 1, 1)), ((1,), (0, 1, 1, 0, 1, 1))]:
+        cases = [case((1, 32, 2, 6, 6), 16, pads, depth=depth)]
+        model, inputs, _ = layers(cases)
+        scratch.append(compile_model(model, inputs).plan.scratch_bytes)
+    three, two, one = scratch
+    assert three == two > one
+
+
 def test_many_chunks_are_shared_between_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     forced(monkeypatch, 4, 1)
     cases = [case((1, 16, 45, 11), 32, (1, 1, 1, 1))]

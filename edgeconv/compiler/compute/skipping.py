@@ -66,6 +66,27 @@ class Skip:
         """How many runs a tap meets, on average."""
         return len(self.spans) / self.taps
 
+    @property
+    def met(self) -> int:
+        """The taps that all outputs meet, where they are as many for each; else all taps."""
+        counts = {self._met(output) for output in range(self.outputs)}
+        return max(counts) if len(counts) == 1 and 0 not in counts else self.taps
+
+    def first(self, output: Any) -> Any:
+        """Return the first of the `met` taps of an output."""
+        if self.met == self.taps:
+            return 0
+        return tirx.max(0, -((output * self.stride - self.before) // self.dilation))
+
+    @property
+    def leaves_some(self) -> bool:
+        """Whether some of the `met` taps read nothing but padding."""
+        return any(self._met(output) < self.met for output in range(self.outputs))
+
+    def _met(self, output: int) -> int:
+        places = [self.place(output, tap) for tap in range(self.taps)]
+        return sum(0 <= place < self.extent for place in places)
+
     def encoded(self) -> list[tirx.IntImm]:
         """Return the axis as an annotation, which `decoded` reads."""
         return [tirx.IntImm("int32", value) for value in astuple(self)]
@@ -85,6 +106,14 @@ def skips_of(window: Window, image: Sequence[int], size: Sequence[int]) -> list[
             strict=True,
         )
     ]
+
+
+def met_taps(skips: Sequence[Skip], outputs: Sequence[Any], taps: Sequence[Any]) -> list[Any]:
+    """Return which of the kernel's taps the `met` ones are that outputs count; all without axes."""
+    if not skips:
+        return list(taps)
+    counted = zip(skips, outputs, taps, strict=True)
+    return [skip.first(output) + tap for skip, output, tap in counted]
 
 
 def decoded(annotation: Sequence[Sequence[Any]]) -> list[Skip]:

@@ -21,6 +21,7 @@ from typing import Any
 from tvm import te, tirx
 
 from edgeconv.compiler.compute.layout import flat_index, pad_spatial
+from edgeconv.compiler.compute.skipping import SKIPS, Skip, met_taps
 from edgeconv.compiler.compute.toom_cook import (
     evaluated,
     interpolated,
@@ -83,6 +84,7 @@ def conv_winograd(
     size: Sequence[int],
     blocks: int,
     tiling: Tiling,
+    skips: Sequence[Skip] = (),
 ) -> te.Tensor:
     """Convolve NCHWc `data` with transformed and packed weights.
 
@@ -95,17 +97,23 @@ def conv_winograd(
         size: output spatial shape.
         blocks: of the output's channels.
         tiling: how the image is cut.
+        skips: one per axis before the last two, where the schedule leaves taps out.
 
     Returns:
         (N, ceil(OC/ob), *size, ob), in the dtype of `data`.
     """
-    panels = winograd_input(data, window, size=size, tiling=tiling)
-    products = winograd_products(panels, weight, groups=groups)
-    return winograd_output(products, size=size, blocks=blocks, tiling=tiling)
+    panels = winograd_input(data, window, size=size, tiling=tiling, skips=skips)
+    products = winograd_products(panels, weight, groups=groups, skips=skips)
+    return winograd_output(products, size=size, blocks=blocks, tiling=tiling, skips=skips)
 
 
 def winograd_input(
-    data: te.Tensor, window: Window, *, size: Sequence[int], tiling: Tiling
+    data: te.Tensor,
+    window: Window,
+    *,
+    size: Sequence[int],
+    tiling: Tiling,
+    skips: Sequence[Skip] = (),
 ) -> te.Tensor:
     """Transform every tile d of the input: B^T d B. The arguments are those of `conv_winograd`.
 
@@ -118,15 +126,13 @@ def winograd_input(
     """
     side, lead = tiling.side, len(size) - 2
     batch, in_blocks, *image, in_block = (int(s) for s in data.shape)
-    lead_taps = window.kernel[:lead]
+    lead_taps = _taps(window.kernel[:lead], skips)
     chunks_down, chunks_across = tiling.chunks(size)
     # The last register tile of a chunk may have columns beyond the chunk.
     rows = -(-tiling.tiles // tiling.across)
     reach = [
         (o - 1) * s + (k - 1) * d + 1
-        for o, s, k, d in zip(
-            size[:lead], window.stride[:lead], lead_taps, window.dilation[:lead], strict=True
-        )
+        for o, s, k, d in zip(size, window.stride, window.kernel[:lead], window.dilation)
     ]
     reach += [
         tiling.reach((chunks_down - 1) * tiling.rows + rows),
@@ -137,7 +143,8 @@ def winograd_input(
 
     def line(n: Any, *index: Any) -> Any:
         *planes, chunk, step, row, column, i, lane = index
-        *taps, block = _unflatten(step, (*lead_taps, in_blocks))
+        *taps, block = unflatten(step, (*lead_taps, in_blocks))
+        taps = met_taps(skips, planes, taps)
         position = [
             plane * stride + tap * dilation
             for plane, tap, stride, dilation in zip(
@@ -178,19 +185,23 @@ def winograd_input(
     )
 
 
-def winograd_products(panels: te.Tensor, weight: te.Tensor, *, groups: int) -> te.Tensor:
+def winograd_products(
+    panels: te.Tensor, weight: te.Tensor, *, groups: int, skips: Sequence[Skip] = ()
+) -> te.Tensor:
     """Sum over the channels: one matrix product for each place in a tile.
 
     Args:
         panels: as `winograd_input` returns them.
         weight: as for `conv_winograd`.
         groups: as for `conv_winograd`.
+        skips: as for `conv_winograd`.
 
     Returns:
         (N, *lead output, chunk, side, side, block, tile, ob), with the tiles of all panels.
     """
     *around, side, _, count, steps, columns, in_block = (int(s) for s in panels.shape)
-    outer, _, _, *lead_taps, channels, tile, out_block = (int(s) for s in weight.shape)
+    outer, _, _, *kernel, channels, tile, out_block = (int(s) for s in weight.shape)
+    lead_taps = _taps(kernel, skips)
     blocks, in_blocks = outer * tile, steps // prod(lead_taps)
     taps = [te.reduce_axis((0, k), name=f"k{i}") for i, k in enumerate(lead_taps)]
     channel = te.reduce_axis((0, channels), name="ic")
@@ -200,9 +211,10 @@ def winograd_products(panels: te.Tensor, weight: te.Tensor, *, groups: int) -> t
         source = channel if groups == 1 else block // (blocks // groups) * channels + channel
         step = flat_index([*taps, source // in_block], (*lead_taps, in_blocks))
         panel, column = t // columns, t % columns
+        weighed = met_taps(skips, outside[1:-1], taps)
         return te.sum(
             panels(*outside, i, j, panel, step, column, source % in_block)
-            * weight(block // tile, i, j, *taps, channel, block % tile, lane),
+            * weight(block // tile, i, j, *weighed, channel, block % tile, lane),
             axis=[*taps, channel],
         )
 
@@ -211,7 +223,12 @@ def winograd_products(panels: te.Tensor, weight: te.Tensor, *, groups: int) -> t
 
 
 def winograd_output(
-    products: te.Tensor, *, size: Sequence[int], blocks: int, tiling: Tiling
+    products: te.Tensor,
+    *,
+    size: Sequence[int],
+    blocks: int,
+    tiling: Tiling,
+    skips: Sequence[Skip] = (),
 ) -> te.Tensor:
     """Transform every tile M of the products back, A^T M A, and put the tiles together.
 
@@ -243,7 +260,11 @@ def winograd_output(
         return tiles(n, block, *planes, y // m, x // m, y % m, x % m, lane)
 
     # The schedule cuts its loops alike.
-    attributes = {"tiling": [tirx.IntImm("int32", extent) for extent in astuple(tiling)]}
+    attributes: dict[str, Any] = {
+        "tiling": [tirx.IntImm("int32", extent) for extent in astuple(tiling)]
+    }
+    if any(skip.leaves_some for skip in skips):
+        attributes[SKIPS] = [skip.encoded() for skip in skips]
     return te.compute((batch, blocks, *size, out_block), image, name="image", attrs=attributes)
 
 
@@ -255,7 +276,13 @@ def _choose(index: Any, options: Sequence[Any]) -> Any:
     return chosen
 
 
-def _unflatten(flat: Any, shape: Sequence[int]) -> list[Any]:
+def _taps(kernel: Sequence[int], skips: Sequence[Skip]) -> list[int]:
+    """Return how many taps are computed along each axis before the last two."""
+    return [skip.met for skip in skips] if skips else list(kernel)
+
+
+def unflatten(flat: Any, shape: Sequence[int]) -> list[Any]:
+    """Return the index that a flat one stands for, row by row."""
     index = []
     for extent in reversed(shape):
         index.append(flat % extent)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
+from math import prod
 
 from edgeconv.compiler.compute.skipping import Skip
 from edgeconv.compiler.compute.toom_cook import TAPS
@@ -36,6 +37,8 @@ MAX_PARTS = 8
 # cache of many, more ways cost nothing (R3D, R2+1D, a U-Net).
 MAX_CHUNK_BYTES = 2_400_000
 MAX_CHUNK_BYTES_L3 = 1_300_000
+# What is left of the time, at most, where a layer has no tiling that keeps to that.
+WORTH_MORE_BYTES = 0.8
 # What one core's cache delivers to another core of what was just written: a line in the 100 ns
 # that it takes, some of them at a time.
 EXCHANGED_BYTES_PER_SLOT = 1.0
@@ -57,6 +60,7 @@ class Layer:
         out_blocks: blocks of all output channels.
         out_block: channels of one of them.
         stride: along the last two axes.
+        skips: axes before the last two, where taps are left out; none where all are computed.
     """
 
     planes: int
@@ -70,6 +74,7 @@ class Layer:
     out_blocks: int
     out_block: int
     stride: int = 1
+    skips: tuple[Skip, ...] = ()
 
     @property
     def counts(self) -> list[int]:
@@ -88,6 +93,17 @@ class Layer:
         return self.taps * self.channels
 
     @property
+    def kept_taps(self) -> int:
+        """Taps of a chunk's transformed input."""
+        return prod(skip.met for skip in self.skips) if self.skips else self.taps
+
+    @property
+    def mean_taps(self) -> float:
+        """Taps that a plane computes, on average."""
+        shares = (skip.runs / skip.outputs for skip in self.skips)
+        return self.taps * prod(shares)
+
+    @property
     def weights(self) -> int:
         """Bytes of the weights of one place in the kernel."""
         return self.depth * self.out_blocks * self.out_block * FLOAT_BYTES
@@ -99,7 +115,8 @@ def choose(
     """Return the fastest tiling with its register tile; None where none is faster than `budget`.
 
     Those that one core computes faster are compared by the mean of one core's time and all cores'.
-    Tilings whose chunks keep to what a thread may keep come first, or else those with the smallest.
+    Tilings whose chunks keep to what a thread may keep come first, or else those with the smallest,
+    if they save enough.
 
     Args:
         layer: the convolution.
@@ -111,10 +128,11 @@ def choose(
     most = MAX_CHUNK_BYTES_L3 if machine.far_l3 else MAX_CHUNK_BYTES
     for tiling, tile in _candidates(layer, sizes, machine):
         chunk_bytes = max(sum(_chunk_bytes(layer, tiling, tile)), most)
+        limit = budget if chunk_bytes == most else WORTH_MORE_BYTES * budget
         for parts in _channel_parts(layer, tiling, tile, machine):
             parted = replace(tiling, parts=parts)
             cost = _cost(layer, parted, tile, machine)
-            if cost < budget:
+            if cost < limit:
                 on_all = _cost_on_all(layer, parted, tile, machine, cost)
                 plans.append((chunk_bytes, cost + on_all, astuple(parted), parted, tile))
     return min(plans, key=lambda plan: plan[:3])[3:] if plans else None
@@ -183,12 +201,13 @@ def _cost(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine) ->
     m, side = tiling.m, tiling.side
     chunks, tiles = _chunks(layer, tiling), tiling.rows * tiling.across
     vectors = -(-layer.out_block // machine.lanes)
-    blocks = layer.taps * layer.in_blocks + layer.out_blocks * vectors
-    products = side * side * layer.depth * round_up(layer.out_blocks, tile.blocks) * tile.cost
-    blocks += layer.taps * layer.in_blocks * (tiling.parts - 1)
+    blocks = tiling.parts * layer.mean_taps * layer.in_blocks + layer.out_blocks * vectors
+    depth = layer.mean_taps * layer.channels
+    products = side * side * depth * round_up(layer.out_blocks, tile.blocks) * tile.cost
     transforms = blocks * (m + side) * side * TRANSFORM_SLOTS
     weights = side * side * layer.weights
-    streams = weights / MEMORY_BYTES_PER_SLOT + (chunks - 1) * weights / _rate(weights, machine)
+    again = (chunks - 1) * weights * layer.mean_taps / layer.taps
+    streams = weights / MEMORY_BYTES_PER_SLOT + again / _rate(weights, machine)
     chunk_bytes = sum(_chunk_bytes(layer, tiling, tile))
     spilled = _spilled(layer, tiling, tile, machine) / _rate(chunk_bytes, machine)
     return chunks * (tiles * (products + transforms) + spilled) + streams
@@ -215,7 +234,7 @@ def _spilled(layer: Layer, tiling: Tiling, tile: RegisterTile, machine: Machine)
 def _chunk_bytes(layer: Layer, tiling: Tiling, tile: RegisterTile) -> tuple[int, int]:
     """Return the bytes of a chunk's transformed input, and of one panel's products."""
     place = tiling.side**2 * tiling.rows * tiling.across * FLOAT_BYTES
-    data = place * layer.taps * layer.in_blocks * layer.in_block
+    data = place * layer.kept_taps * layer.in_blocks * layer.in_block
     return data, place * tile.blocks * layer.out_block
 
 

@@ -110,7 +110,15 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         start=run,
     )
     if skips:
-        skip_taps(sch, conv, nest.taps[-1], skips)
+        # The axes are (N, block, *spatial, lane), and then the taps.
+        rank = len(skips)
+        skip_taps(
+            sch,
+            conv,
+            nest.taps[-1],
+            skips,
+            lambda places: zip(places[2 : 2 + rank], places[3 + rank :], strict=False),
+        )
 
 
 def _in_tiles(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from tvm import s_tir, tirx
 
@@ -10,27 +11,33 @@ from edgeconv.compiler.compute.skipping import Skip
 from edgeconv.compiler.schedules.common import replaced, with_body
 
 
-def skip_taps(sch: s_tir.Schedule, block: object, tap: object, skips: Sequence[Skip]) -> None:
-    """Let loop `tap`, the last over the kernel, pass over taps that a tile does not meet.
+def skip_taps(
+    sch: s_tir.Schedule,
+    block: object,
+    loop: object,
+    skips: Sequence[Skip],
+    where: Callable[[list[Any]], Iterable[tuple[Any, Any]]],
+) -> None:
+    """Let a loop that runs over taps pass over those that meet nothing of the image.
 
     Nothing can be scheduled inside of it afterwards.
 
     Args:
         sch: the schedule.
-        block: the reduction, over (N, block, *spatial, lane) and then the taps.
-        tap: the loop, inside of which are channels and the tile.
-        skips: the spatial axes.
+        block: a block that the loop is around.
+        loop: inside of which the tap, and the outputs that `skips` hold for, do not change.
+        skips: the axes.
+        where: returns output and tap along each of them, from the values of the block's axes.
     """
-    loops = [sch.get(loop) for loop in sch.get_loops(block)]
+    loops = [sch.get(around) for around in sch.get_loops(block)]
     places = list(loops[-1].body.iter_values)
-    around = sch.get(tap)
-    inside = loops[[loop.loop_var.same_as(around.loop_var) for loop in loops].index(True) + 1 :]
+    around = sch.get(loop)
+    inside = loops[[each.loop_var.same_as(around.loop_var) for each in loops].index(True) + 1 :]
     conditions = []
-    for axis, skip in enumerate(skips):
-        output, step = places[2 + axis], places[3 + len(skips) + axis]
-        for loop in inside:
-            output = replaced(output, loop.loop_var, loop.min)
-        first, last = skip.span(output, step)
+    for skip, (output, tap) in zip(skips, where(places), strict=True):
+        for inner in inside:
+            output = replaced(output, inner.loop_var, inner.min)
+        first, last = skip.span(output, tap)
         conditions += [last >= 0, first < skip.extent]
     body = tirx.IfThenElse(tirx.all(*conditions), around.body, None)
-    sch.state.replace(sch.get_sref(tap), with_body(around, body))
+    sch.state.replace(sch.get_sref(loop), with_body(around, body))

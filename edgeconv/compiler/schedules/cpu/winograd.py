@@ -7,9 +7,14 @@ threads by chunk, others by channels.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from math import prod
+from typing import Any
+
 from tvm import s_tir
 
-from edgeconv.compiler.compute.winograd import Tiling
+from edgeconv.compiler.compute.skipping import SKIPS, Skip, decoded, met_taps
+from edgeconv.compiler.compute.winograd import Tiling, unflatten
 from edgeconv.compiler.schedules.common import (
     attach_epilogue,
     block_names,
@@ -19,6 +24,7 @@ from edgeconv.compiler.schedules.common import (
 )
 from edgeconv.compiler.schedules.cpu.accumulate import PASSES, accumulate, tile_blocks
 from edgeconv.compiler.schedules.cpu.common import parallelise
+from edgeconv.compiler.schedules.cpu.skipping import skip_taps
 from edgeconv.compiler.schedules.machine import Machine, shares_parts
 
 ANCHOR = "winograd"
@@ -29,6 +35,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     for name in {"pad", "cut"} & set(block_names(sch)):
         sch.compute_inline(sch.get_sblock(name))
     tiling = Tiling(*(int(n) for n in sch.get(sch.get_sblock("image")).annotations["tiling"]))
+    skips = decoded(sch.get(sch.get_sblock("image")).annotations.get(SKIPS, ()))
     chunk, panel = _outputs(sch, tiling)
     work = total_work(sch, sch.get_sblock("winograd_product"))
     alone = tiling.parts > 1 or shares_parts(extent(sch, chunk), machine)
@@ -36,10 +43,13 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         part, panel = sch.split(panel, [tiling.parts, None])
         chunk = sch.fuse(chunk, part)
     parallelise(sch, [chunk if alone else panel], work, machine.min_parallel_macs)
-    _products(sch, panel, tiling.columns, machine)
-    step = _transformed_input(sch, chunk)
+    product, tap = _products(sch, panel, tiling.columns, machine)
+    transform, step = _transformed_input(sch, chunk)
     if not alone:
         parallelise(sch, [step], work, machine.min_parallel_macs)
+    if skips:
+        _skip_steps(sch, transform, step, skips)
+        _skip_products(sch, product, tap, skips)
 
 
 def _outputs(sch: s_tir.Schedule, tiling: Tiling) -> tuple[object, object]:
@@ -63,8 +73,13 @@ def _outputs(sch: s_tir.Schedule, tiling: Tiling) -> tuple[object, object]:
     return chunk, panel
 
 
-def _products(sch: s_tir.Schedule, panel: object, columns: int, machine: Machine) -> None:
-    """Multiply: one matrix product after the other, a register tile at a time."""
+def _products(
+    sch: s_tir.Schedule, panel: object, columns: int, machine: Machine
+) -> tuple[object, object]:
+    """Multiply: one matrix product after the other, a register tile at a time.
+
+    Returns the block and its innermost loop over taps, or over channels where there are none.
+    """
     product = sch.get_sblock("winograd_product")
     reductions = sum(int(axis.iter_type) != 0 for axis in sch.get(product).iter_vars)
     sch.compute_at(product, panel, preserve_unit_loops=True)
@@ -81,10 +96,14 @@ def _products(sch: s_tir.Schedule, panel: object, columns: int, machine: Machine
     inner = [column, block, lane]
     sch.reorder(*taps, channel, *inner)
     accumulate(sch, product, taps=taps, channel=channel, tile=inner, machine=machine, streams=True)
+    return product, [channel, *taps][-1]
 
 
-def _transformed_input(sch: s_tir.Schedule, chunk: object) -> object:
-    """Transform the chunk's input, a block of channels at a time; return the loop over blocks."""
+def _transformed_input(sch: s_tir.Schedule, chunk: object) -> tuple[object, object]:
+    """Transform the chunk's input, a block of channels at a time.
+
+    Returns the last block and the loop over blocks of channels.
+    """
     line, vertical = sch.get_sblock("line"), sch.get_sblock("vertical")
     horizontal = sch.get_sblock("winograd_input")
     sch.compute_at(horizontal, chunk, preserve_unit_loops=True)
@@ -98,7 +117,7 @@ def _transformed_input(sch: s_tir.Schedule, chunk: object) -> object:
     sch.set_scope(line, 0, "local")
     vectorize_unroll(sch, sch.get_loops(line)[-2:])
     vectorize_unroll(sch, [i, lane])
-    return step
+    return horizontal, step
 
 
 def _from_registers(sch: s_tir.Schedule, block: object, loop: object) -> None:
@@ -107,3 +126,32 @@ def _from_registers(sch: s_tir.Schedule, block: object, loop: object) -> None:
     sch.compute_at(loads, loop, preserve_unit_loops=True)
     outside = len(sch.get_loops(block)) - 2
     vectorize_unroll(sch, sch.get_loops(loads)[outside:])
+
+
+def _skip_steps(
+    sch: s_tir.Schedule, transform: object, step: object, skips: Sequence[Skip]
+) -> None:
+    """Do not transform for taps before the last two axes that read padding alone."""
+    rank, met = len(skips), [skip.met for skip in skips]
+    shape = (*met, extent(sch, step) // prod(met))
+
+    # The axes are (N, *lead, chunk, side, side, panel, step, column, lane).
+    def where(places: list[Any]) -> Iterable[tuple[Any, Any]]:
+        outputs, taps = places[1 : 1 + rank], unflatten(places[5 + rank], shape)[:-1]
+        return zip(outputs, met_taps(skips, outputs, taps), strict=True)
+
+    skip_taps(sch, transform, step, skips, where)
+
+
+def _skip_products(
+    sch: s_tir.Schedule, product: object, tap: object, skips: Sequence[Skip]
+) -> None:
+    """Do not multiply what was not transformed for."""
+    rank = len(skips)
+
+    # The axes are (N, *lead, chunk, side, side, block, tile, lane), taps and channel.
+    def where(places: list[Any]) -> Iterable[tuple[Any, Any]]:
+        outputs, taps = places[1 : 1 + rank], places[7 + rank : -1]
+        return zip(outputs, met_taps(skips, outputs, taps), strict=True)
+
+    skip_taps(sch, product, tap, skips, where)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod, sqrt
 
 import tvm
 from tvm import relax
 
+from edgeconv.compiler.compute.skipping import Skip, skips_of
 from edgeconv.compiler.compute.toom_cook import (
     SIZES,
     STRIDES,
@@ -41,6 +43,7 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
         return None
     data = forms.as_blocked(conv.data)
     layer = layer_of(forms, conv, shape_of(data))
+    layer = replace(layer, skips=tuple(lead_skips(conv, shape_of(data))))
     chosen = plan(forms, conv, layer, direct_cost(layer, forms.core, skips_in(data, conv)))
     return None if chosen is None else (transformed(forms, conv, data, chosen), layer.out_block)
 
@@ -85,7 +88,19 @@ def transformed(forms: Forms, conv: Convolution, data: relax.Expr, chosen: Plan)
         size=conv.size,
         blocks=-(-conv.out_channels // conv.out_block(forms.machine)),
         tiling=tiling,
+        skips=lead_skips(conv, shape_of(data)),
     )
+
+
+def lead_skips(conv: Convolution, blocked: tuple[int, ...]) -> list[Skip]:
+    """Return the axes before the last two, along which taps are left out that read padding alone.
+
+    There have to be several blocks of channels, for the loop over taps to go around. `blocked` is
+    the shape of the input.
+    """
+    if conv.weight_shape[1] <= blocked[-1]:
+        return []
+    return skips_of(conv.window, blocked[2:-1], conv.size)[:-2]
 
 
 def packed_weight(forms: Forms, conv: Convolution, tiling: Tiling, blocks: int) -> relax.Constant:
