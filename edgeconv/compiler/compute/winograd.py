@@ -132,7 +132,13 @@ def winograd_input(
     rows = -(-tiling.tiles // tiling.across)
     reach = [
         (o - 1) * s + (k - 1) * d + 1
-        for o, s, k, d in zip(size, window.stride, window.kernel[:lead], window.dilation)
+        for o, s, k, d in zip(
+            size[:lead],
+            window.stride[:lead],
+            window.kernel[:lead],
+            window.dilation[:lead],
+            strict=True,
+        )
     ]
     reach += [
         tiling.reach((chunks_down - 1) * tiling.rows + rows),

@@ -48,8 +48,8 @@ def accumulate(
     steps = largest_divisor(extent(sch, channel), UNROLL)
     vectors = machine.lane_fma and steps == lanes == machine.lanes
     if machine.lane_fma and taps and lanes == 1 and extent(sch, taps[-1]) >= steps:
-        # Windows of neighbouring columns overlap: what one tap loads, another takes again. On x86 it
-        # would wait in a register each, which accumulators then leave.
+        # Windows of neighbouring columns overlap: what one tap loads, another takes again. On x86
+        # each input would wait in a register, which an accumulator then leaves.
         *around, outer, inner = [channel, *taps]
         assembled = True
     elif taps and vectors and machine.is_aarch64 and extent(sch, channel) == lanes:

@@ -34,7 +34,8 @@ def skip_taps(
     around = sch.get(loop)
     inside = loops[[each.loop_var.same_as(around.loop_var) for each in loops].index(True) + 1 :]
     conditions = []
-    for skip, (output, tap) in zip(skips, where(places), strict=True):
+    for skip, (start, tap) in zip(skips, where(places), strict=True):
+        output = start
         for inner in inside:
             output = replaced(output, inner.loop_var, inner.min)
         first, last = skip.span(output, tap)
