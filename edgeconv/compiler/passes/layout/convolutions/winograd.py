@@ -8,7 +8,7 @@ from math import prod, sqrt
 import tvm
 from tvm import relax
 
-from edgeconv.compiler.compute.skipping import Skip, skips_of
+from edgeconv.compiler.compute.skipping import Skip
 from edgeconv.compiler.compute.toom_cook import (
     SIZES,
     STRIDES,
@@ -43,7 +43,7 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
         return None
     data = forms.as_blocked(conv.data)
     layer = layer_of(forms, conv, shape_of(data))
-    layer = replace(layer, skips=tuple(lead_skips(conv, shape_of(data))))
+    layer = replace(layer, skips=tuple(lead_skips(data, conv)))
     chosen = plan(forms, conv, layer, direct_cost(layer, forms.core, skips_in(data, conv)))
     return None if chosen is None else (transformed(forms, conv, data, chosen), layer.out_block)
 
@@ -88,19 +88,19 @@ def transformed(forms: Forms, conv: Convolution, data: relax.Expr, chosen: Plan)
         size=conv.size,
         blocks=-(-conv.out_channels // conv.out_block(forms.machine)),
         tiling=tiling,
-        skips=lead_skips(conv, shape_of(data)),
+        skips=lead_skips(data, conv),
     )
 
 
-def lead_skips(conv: Convolution, blocked: tuple[int, ...]) -> list[Skip]:
+def lead_skips(data: relax.Expr, conv: Convolution) -> list[Skip]:
     """Return the axes before the last two, along which taps are left out that read padding alone.
 
-    There have to be several blocks of channels, for the loop over taps to go around. `blocked` is
-    the shape of the input.
+    There have to be several blocks of channels in blocked `data`, for the loop over taps to go
+    around.
     """
-    if conv.weight_shape[1] <= blocked[-1]:
+    if conv.weight_shape[1] <= shape_of(data)[-1]:
         return []
-    return skips_of(conv.window, blocked[2:-1], conv.size)[:-2]
+    return skips_in(data, conv)[:-2]
 
 
 def packed_weight(forms: Forms, conv: Convolution, tiling: Tiling, blocks: int) -> relax.Constant:
