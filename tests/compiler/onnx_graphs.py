@@ -20,7 +20,7 @@ from edgeconv.compiler.pipeline import compile_exported
 from edgeconv.exporter import Exported, GoldenCase, reference_values
 from edgeconv.exporter.tidy import infer
 from edgeconv.runtime import Model
-from edgeconv.target import load_target
+from edgeconv.target import Target, load_target
 
 Arrays = dict[str, np.ndarray]
 
@@ -58,10 +58,13 @@ def exported(model: onnx.ModelProto, inputs: Arrays) -> Exported:
     return Exported("graph", "test", model, (GoldenCase("test", inputs, outputs),))
 
 
-def compile_model(model: onnx.ModelProto, inputs: Arrays, target: str = "host") -> Artifact:
+def compile_model(
+    model: onnx.ModelProto, inputs: Arrays, target: str | Target = "host"
+) -> Artifact:
     """Compile with a shared library on this machine, a runner elsewhere."""
-    emit = Emit.LIB if target == "host" else Emit.EXE
-    return compile_exported(exported(model, inputs), load_target(target), emit=emit)
+    target = target if isinstance(target, Target) else load_target(target)
+    emit = Emit.LIB if target.name == "host" else Emit.EXE
+    return compile_exported(exported(model, inputs), target, emit=emit)
 
 
 class Case(Protocol):

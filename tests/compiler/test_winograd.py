@@ -18,9 +18,9 @@ from edgeconv.compiler.compute import toom_cook
 from edgeconv.compiler.compute.winograd import Tiling
 from edgeconv.compiler.passes.layout.convolutions import dilated, winograd
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, register_tile
-from edgeconv.compiler.schedules.winograd import Layer, choose, direct_cost
+from edgeconv.compiler.schedules.winograd import Layer, Products, choose, direct_cost
 from edgeconv.devices import open_session
-from edgeconv.target import load_target
+from edgeconv.target import Target, load_target
 
 numbers = st.fractions(min_value=-4, max_value=4, max_denominator=16)
 DIRECT = {2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
@@ -222,6 +222,52 @@ def test_awkward_shapes_under_emulation(monkeypatch: pytest.MonkeyPatch, target:
     assert len(taken) == len(AWKWARD)
 
 
+def small_cache(name: str) -> Target:
+    """Return a target where weights of few channels fill the first-level cache."""
+    target = load_target(name)
+    return replace(target, cpu=replace(target.cpu, l1d_kib=3))
+
+
+LONG = [
+    case((1, 64, 9, 21), 24, (1, 1, 1, 1)),
+    case((2, 96, 8, 17), 40, (1, 0, 1, 2), groups=2),
+    case((1, 48, 4, 9, 11), 20, (1, 1, 1, 1, 1, 1), depth=(3,)),
+    case((1, 32, 3, 10, 9), 16, (0, 1, 1, 0, 1, 1), depth=(2,)),
+    strided((1, 80, 13, 19), 32, (1, 1, 1, 1)),
+]
+
+
+@pytest.mark.parametrize("target", ["rasp4", "rasp2"])
+def test_runs_of_channels(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    runs, whole = [], Products.run
+
+    def run(products: Products, machine: Machine) -> int:
+        runs.append(whole(products, machine))
+        return runs[-1]
+
+    monkeypatch.setattr(Products, "run", run)
+    forced(monkeypatch, 2, 3)
+    model, inputs, want = layers(LONG)
+    got = open_session(compile_model(model, inputs, small_cache(target)), None).run(inputs)
+    assert_within_tolerance(LONG, got, want)
+    assert len(runs) == len(LONG)
+    assert all(runs)
+
+
+def test_runs_leave_room_in_the_first_level_cache() -> None:
+    machine = Machine.of(load_target("rasp4"))
+    many = Products(channels=512, taps=1, in_block=4, rows=16, columns=4, tiles=6)
+    assert many.run(machine) == 128
+    # A second tap of few channels is a run of its own.
+    assert replace(many, channels=128, taps=2).run(machine) == 128
+    # All fits; nothing meets the weights again; no number of blocks divides the channels.
+    assert replace(many, channels=128).run(machine) == 0
+    assert replace(many, tiles=1).run(machine) == 0
+    assert replace(many, channels=4 * 131).run(machine) == 0
+    assert many.run(replace(machine, lane_fma=False)) == 0
+    assert many.line_slots(machine) < replace(many, channels=4 * 131).line_slots(machine)
+
+
 @st.composite
 def videos(draw):
     """Return a layer along whose first axis taps may meet the image, or padding only."""
@@ -235,10 +281,14 @@ def videos(draw):
     return x, w, pads, groups, {"stride": (stride, step, step), "dilation": (dilation, 1, 1)}
 
 
-@pytest.mark.parametrize("target", ["host", "rasp4", "rasp2"])
+@pytest.mark.parametrize(
+    "target",
+    ["host", "rasp4", "rasp2", small_cache("rasp4")],
+    ids=["host", "rasp4", "rasp2", "small cache"],
+)
 @given(cases=st.lists(videos(), min_size=6, max_size=6))
 @settings(max_examples=3, deadline=None)
-def test_planes_that_meet_padding(target: str, cases) -> None:
+def test_planes_that_meet_padding(target: str | Target, cases) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         taken = forced(monkeypatch, 2, 2)
         model, inputs, want = layers(cases)
@@ -432,10 +482,10 @@ def test_chunks_of_two_threads_keep_within_five_megabytes() -> None:
         assert 2 * kept < 5e6, tiling
 
 
-def test_small_tiles_share_weights_that_a_third_level_cache_holds() -> None:
-    """Two chunks then cost less than the larger weights of large tiles, which take one."""
-    alone = replace(Machine.of(load_target("rasp4")), l2_bytes=512 << 10)
-    small = layer(512, 512, 7, alone)
+def test_small_tiles_are_for_third_level_caches() -> None:
+    """Their transformed input, which is larger, comes from there."""
+    alone = Machine(16, 32, lane_fma=False, l1_bytes=32 << 10, l2_bytes=512 << 10)
+    small = layer(512, 512, 12, alone)
     for machine, m in [(alone, 4), (replace(alone, l3_bytes=32 << 20), 2)]:
         chosen = choose(small, [2, 4], machine, math.inf)
         assert chosen is not None

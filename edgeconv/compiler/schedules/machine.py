@@ -216,6 +216,7 @@ def register_tile(
     height: int = 0,
     whole: bool = False,
     tiles: Callable[[int], float] | None = None,
+    lines: Callable[[int, int], float] | None = None,
 ) -> RegisterTile:
     """Choose the tile for an output of `width` columns.
 
@@ -233,6 +234,8 @@ def register_tile(
             whole ones; 0 where each row is by itself.
         whole: whether tiles may not reach beyond `width`.
         tiles: returns how many tiles of so many columns a reduction step has; all by default.
+        lines: returns the issue slots that a reduction step of so many columns and blocks takes
+            beside; none by default.
     """
     per_block = -(-block // machine.lanes)
 
@@ -241,6 +244,7 @@ def register_tile(
         panel = depth * count * block * FLOAT_BYTES
         load = _weight_load(panel, across * height // rows, machine)
         step = _cost(rows * columns, count * per_block, in_block, machine, load)
+        step += lines(columns, count) if lines else 0
         return across * step / (rows * width * count)
 
     candidates = (
@@ -273,7 +277,7 @@ def plain_pixel_tile(outs: int, pixels: int, machine: Machine) -> RegisterTile:
 
     candidates = (
         RegisterTile(columns, 1, cost(rows, columns), rows)
-        for rows in _divisors(outs)
+        for rows in divisors(outs)
         for columns in range(1, max(1, pixels // machine.lanes) + 1)
         # Weights that meet a single vector are operands in memory, and take no register.
         if rows * columns + columns + (columns > 1) < machine.registers
@@ -370,15 +374,16 @@ def plain_tile(
 
     tiles = (
         (count, rows, columns)
-        for count in _divisors(outs)
-        for rows in _divisors(height)
-        for columns in _divisors(vectors)
+        for count in divisors(outs)
+        for rows in divisors(height)
+        for columns in divisors(vectors)
         if count * rows * columns + rows * columns + 1 < machine.registers
     )
     return min(tiles, key=lambda tile: (round(cost(tile), 9), prod(tile)))
 
 
-def _divisors(value: int) -> list[int]:
+def divisors(value: int) -> list[int]:
+    """Return what divides `value`, from 1 on."""
     return [divisor for divisor in range(1, value + 1) if value % divisor == 0]
 
 

@@ -1,8 +1,9 @@
 """Winograd convolution: a chunk of tiles at a time is transformed, multiplied and transformed back.
 
 A chunk's transformed input stays in the second-level cache while all output channels are computed
-from it, a register tile of channel blocks at a time. Images with many chunks are split between
-threads by chunk, others by channels.
+from it, a register tile of channel blocks at a time. On ARM, a run of input channels is taken at a
+time, whose weights stay in the first-level cache. Images with many chunks are split between threads
+by chunk, others by channels.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from edgeconv.compiler.schedules.common import (
     total_work,
     vectorize_unroll,
 )
-from edgeconv.compiler.schedules.cpu.accumulate import PASSES, accumulate, tile_blocks
+from edgeconv.compiler.schedules.cpu.accumulate import PASSES, accumulate, in_block, tile_blocks
 from edgeconv.compiler.schedules.cpu.common import parallelise
 from edgeconv.compiler.schedules.cpu.skipping import skip_taps
 from edgeconv.compiler.schedules.machine import Machine, shares_parts
+from edgeconv.compiler.schedules.winograd import Products
 
 ANCHOR = "winograd"
 
@@ -83,6 +85,26 @@ def _products(
     product = sch.get_sblock("winograd_product")
     reductions = sum(int(axis.iter_type) != 0 for axis in sch.get(product).iter_vars)
     sch.compute_at(product, panel, preserve_unit_loops=True)
+    *_, tile, lane = sch.get_loops(product)[:-reductions]
+    *taps, channel = sch.get_loops(product)[-reductions:]
+    products = Products(
+        channels=extent(sch, channel),
+        taps=prod(extent(sch, tap) for tap in taps),
+        in_block=in_block(sch, product),
+        rows=tile_blocks(sch, product) * extent(sch, lane),
+        columns=columns,
+        tiles=extent(sch, tile) // columns,
+    )
+    run = products.run(machine)
+    if run:
+        return product, _in_runs(sch, product, reductions, columns, run, machine)
+    return product, _in_registers(sch, product, reductions, columns, machine)
+
+
+def _in_registers(
+    sch: s_tir.Schedule, product: object, reductions: int, columns: int, machine: Machine
+) -> object:
+    """Sum a register tile's products of all channels; return the innermost loop as above."""
     result = sch.cache_write(product, 0, "local")
     i, j, block, tile, lane = sch.get_loops(result)[-5:]
     register_tile, column = sch.split(tile, [None, columns])
@@ -96,7 +118,26 @@ def _products(
     inner = [column, block, lane]
     sch.reorder(*taps, channel, *inner)
     accumulate(sch, product, taps=taps, channel=channel, tile=inner, machine=machine, streams=True)
-    return product, [channel, *taps][-1]
+    return [channel, *taps][-1]
+
+
+def _in_runs(
+    sch: s_tir.Schedule, product: object, reductions: int, columns: int, run: int, machine: Machine
+) -> object:
+    """Let all register tiles take a tap's `run` of channels at a time; return the loop as above.
+
+    The sums wait where the products are.
+    """
+    loops = sch.get_loops(product)
+    block, tile, lane = loops[-reductions - 3 : -reductions]
+    *taps, channel = loops[-reductions:]
+    register_tile, column = sch.split(tile, [None, columns])
+    around, channel = sch.split(channel, [None, run])
+    inner = [column, block, lane]
+    sch.reorder(*taps, around, register_tile, channel, *inner)
+    start = [*taps, around][0]
+    accumulate(sch, product, taps=[], channel=channel, tile=inner, machine=machine, start=start)
+    return [around, *taps][-1]
 
 
 def _transformed_input(sch: s_tir.Schedule, chunk: object) -> tuple[object, object]:
