@@ -30,6 +30,7 @@ from edgeconv.compiler.schedules.machine import Machine, shares_parts
 from edgeconv.compiler.schedules.winograd import Products
 
 ANCHOR = "winograd"
+PRODUCT = "winograd_product"
 
 
 def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
@@ -39,7 +40,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     tiling = Tiling(*(int(n) for n in sch.get(sch.get_sblock("image")).annotations["tiling"]))
     skips = decoded(sch.get(sch.get_sblock("image")).annotations.get(SKIPS, ()))
     chunk, panel = _outputs(sch, tiling)
-    work = total_work(sch, sch.get_sblock("winograd_product"))
+    work = total_work(sch, sch.get_sblock(PRODUCT))
     alone = tiling.parts > 1 or shares_parts(extent(sch, chunk), machine)
     if tiling.parts > 1:
         part, panel = sch.split(panel, [tiling.parts, None])
@@ -57,7 +58,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
 def _outputs(sch: s_tir.Schedule, tiling: Tiling) -> tuple[object, object]:
     """Transform a tile at a time back and finish it; return the loops over chunks and panels."""
     half, winograd = sch.get_sblock("half"), sch.get_sblock(ANCHOR)
-    blocks = tile_blocks(sch, sch.get_sblock("winograd_product"))
+    blocks = tile_blocks(sch, sch.get_sblock(PRODUCT))
     store = attach_epilogue(sch, ANCHOR)
     batch, block, *planes, y, x, lane = sch.get_loops(store)
     panel, inner_block = sch.split(block, [None, blocks])
@@ -82,7 +83,7 @@ def _products(
 
     Returns the block and its innermost loop over taps, or over channels where there are none.
     """
-    product = sch.get_sblock("winograd_product")
+    product = sch.get_sblock(PRODUCT)
     reductions = sum(int(axis.iter_type) != 0 for axis in sch.get(product).iter_vars)
     sch.compute_at(product, panel, preserve_unit_loops=True)
     *_, tile, lane = sch.get_loops(product)[:-reductions]
@@ -97,14 +98,13 @@ def _products(
     )
     run = products.run(machine)
     if run:
-        return product, _in_runs(sch, product, reductions, columns, run, machine)
-    return product, _in_registers(sch, product, reductions, columns, machine)
+        return product, _in_runs(sch, reductions, columns, run, machine)
+    return product, _in_registers(sch, reductions, columns, machine)
 
 
-def _in_registers(
-    sch: s_tir.Schedule, product: object, reductions: int, columns: int, machine: Machine
-) -> object:
-    """Sum a register tile's products of all channels; return the innermost loop as above."""
+def _in_registers(sch: s_tir.Schedule, reductions: int, columns: int, machine: Machine) -> object:
+    """Sum a register tile's products of all channels; return the loop that `_products` does."""
+    product = sch.get_sblock(PRODUCT)
     result = sch.cache_write(product, 0, "local")
     i, j, block, tile, lane = sch.get_loops(result)[-5:]
     register_tile, column = sch.split(tile, [None, columns])
@@ -122,12 +122,13 @@ def _in_registers(
 
 
 def _in_runs(
-    sch: s_tir.Schedule, product: object, reductions: int, columns: int, run: int, machine: Machine
+    sch: s_tir.Schedule, reductions: int, columns: int, run: int, machine: Machine
 ) -> object:
-    """Let all register tiles take a tap's `run` of channels at a time; return the loop as above.
+    """Let all register tiles take a tap's `run` of channels at a time, and the sums wait in memory.
 
-    The sums wait where the products are.
+    Returns the loop that `_products` does.
     """
+    product = sch.get_sblock(PRODUCT)
     loops = sch.get_loops(product)
     block, tile, lane = loops[-reductions - 3 : -reductions]
     *taps, channel = loops[-reductions:]
