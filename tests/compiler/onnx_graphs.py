@@ -67,6 +67,13 @@ def compile_model(
     return compile_exported(exported(model, inputs), target, emit=emit)
 
 
+def small_cache(name: str, l2_kib: int | None = None) -> Target:
+    """Return a target where weights of few channels fill the first-level cache."""
+    target = load_target(name)
+    cpu = replace(target.cpu, l1d_kib=3, l2_kib=l2_kib or target.cpu.l2_kib)
+    return replace(target, cpu=cpu)
+
+
 class Case(Protocol):
     """A part of a graph."""
 

@@ -10,7 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
-from onnx_graphs import Arrays, assert_close, compile_model, graph_model, run_model
+from onnx_graphs import (
+    Arrays,
+    assert_close,
+    compile_model,
+    graph_model,
+    run_model,
+    small_cache,
+)
 
 from edgeconv.devices import open_session
 from edgeconv.ops.deform_conv import deform_conv2d
@@ -109,6 +116,35 @@ def test_awkward_cases_under_emulation(target: str) -> None:
     drawn = [case.draw() for case in AWKWARD]
     model, inputs = build(AWKWARD, drawn)
     check(AWKWARD, drawn, open_session(compile_model(model, inputs, target), None).run(inputs))
+
+
+LONG = [
+    Case(1, 64, 40, (14, 13)),
+    Case(2, 32, 24, (9, 11), stride=(2, 1)),
+    Case(1, 64, 32, (12, 7), groups=2, offset_groups=2, masked=False),
+    Case(1, 128, 16, (6, 21), kernel=(1, 1), padding=(0, 0)),
+]
+
+
+@pytest.mark.parametrize("l2_kib", [None, 64])
+@pytest.mark.parametrize("target", ["rasp4", "rasp2"])
+def test_runs_of_channels(target: str, l2_kib: int | None) -> None:
+    """Of an image at once, and in bands that threads share."""
+    drawn = [case.draw() for case in LONG]
+    model, inputs = build(LONG, drawn)
+    artifact = compile_model(model, inputs, small_cache(target, l2_kib))
+    check(LONG, drawn, open_session(artifact).run(inputs))
+
+
+def test_a_run_of_channels_meets_all_tiles_before_the_next() -> None:
+    case = Case(1, 64, 40, (14, 13))
+    model, inputs = build([case], [case.draw()])
+    few, all_ = (
+        compile_model(model, inputs, target).plan.scratch_bytes
+        for target in (small_cache("rasp4"), "rasp4")
+    )
+    # The sums of a panel wait.
+    assert few > all_
 
 
 GROUPS = [(1, 1), (1, 4), (2, 1), (2, 2), (4, 2), (12, 3)]

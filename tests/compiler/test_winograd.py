@@ -12,13 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
-from onnx_graphs import compile_model, graph_model, run_library, run_model
+from onnx_graphs import compile_model, graph_model, run_library, run_model, small_cache
 
 from edgeconv.compiler.compute import toom_cook
 from edgeconv.compiler.compute.winograd import Tiling
 from edgeconv.compiler.passes.layout.convolutions import dilated, winograd
+from edgeconv.compiler.schedules.cpu.runs import Products
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, register_tile
-from edgeconv.compiler.schedules.winograd import Layer, Products, choose, direct_cost
+from edgeconv.compiler.schedules.winograd import Layer, choose, direct_cost
 from edgeconv.devices import open_session
 from edgeconv.target import Target, load_target
 
@@ -222,12 +223,6 @@ def test_awkward_shapes_under_emulation(monkeypatch: pytest.MonkeyPatch, target:
     assert len(taken) == len(AWKWARD)
 
 
-def small_cache(name: str) -> Target:
-    """Return a target where weights of few channels fill the first-level cache."""
-    target = load_target(name)
-    return replace(target, cpu=replace(target.cpu, l1d_kib=3))
-
-
 LONG = [
     case((1, 64, 9, 21), 24, (1, 1, 1, 1)),
     case((2, 96, 8, 17), 40, (1, 0, 1, 2), groups=2),
@@ -239,14 +234,23 @@ LONG = [
 
 @pytest.mark.parametrize("target", ["rasp4", "rasp2"])
 def test_runs_of_channels(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
-    runs, whole = [], Products.run
-
-    def run(products: Products, machine: Machine) -> int:
-        runs.append(whole(products, machine))
-        return runs[-1]
-
-    monkeypatch.setattr(Products, "run", run)
     forced(monkeypatch, 2, 3)
+    runs, choice = [], winograd.choose
+
+    def noted(layer: Layer, sizes: list[int], machine: Machine, budget: float):
+        tiling, tile = choice(layer, sizes, machine, budget)
+        products = Products(
+            layer.channels,
+            layer.taps,
+            layer.in_block,
+            tile.blocks * layer.out_block,
+            tiling.columns,
+            tiling.tiles // tiling.columns,
+        )
+        runs.append(products.run(machine))
+        return tiling, tile
+
+    monkeypatch.setattr(winograd, "choose", noted)
     model, inputs, want = layers(LONG)
     got = open_session(compile_model(model, inputs, small_cache(target)), None).run(inputs)
     assert_within_tolerance(LONG, got, want)

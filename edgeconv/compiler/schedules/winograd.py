@@ -13,7 +13,7 @@ from edgeconv.compiler.compute.skipping import Skip
 from edgeconv.compiler.compute.toom_cook import TAPS
 from edgeconv.compiler.compute.winograd import Tiling
 from edgeconv.compiler.schedules.cpu.blocking import LINE_BYTES, NEAR_LINE_COST
-from edgeconv.compiler.schedules.cpu.runs import stays_near, takes_rows
+from edgeconv.compiler.schedules.cpu.runs import product_tile, stays_near, takes_rows
 from edgeconv.compiler.schedules.machine import (
     AVX512_LANES,
     FLOAT_BYTES,
@@ -23,7 +23,6 @@ from edgeconv.compiler.schedules.machine import (
     MEMORY_BYTES_PER_SLOT,
     Machine,
     RegisterTile,
-    divisors,
     register_tile,
     round_up,
     shares_parts,
@@ -42,10 +41,6 @@ MAX_CHUNK_BYTES = 2_400_000
 MAX_CHUNK_BYTES_L3 = 1_300_000
 # What is left of the time, at most, where a layer has no tiling that keeps to that.
 WORTH_MORE_BYTES = 0.8
-# Blocks of a register tile on ARM, at most: with fewer columns, loads of weights are too many.
-MAX_BLOCKS = 4
-# Channels of a run, at least: shorter inner loops are not worth their start.
-MIN_RUN = 16
 # What one core's cache delivers to another core of what was just written: a line in the 100 ns
 # that it takes, some of them at a time.
 EXCHANGED_BYTES_PER_SLOT = 1.0
@@ -116,64 +111,6 @@ class Layer:
         return self.depth * self.out_blocks * self.out_block * FLOAT_BYTES
 
 
-@dataclass(frozen=True)
-class Products:
-    """The matrix product of one place in a tile, for a chunk and a panel of weights.
-
-    Attributes:
-        channels: input channels.
-        taps: taps on axes before the last two, which multiply the sums' length.
-        in_block: channels of a block of the input.
-        rows: outputs of a register tile.
-        columns: tiles of the image that it takes.
-        tiles: register tiles.
-    """
-
-    channels: int
-    taps: int
-    in_block: int
-    rows: int
-    columns: int
-    tiles: int
-
-    @property
-    def step_bytes(self) -> int:
-        """Bytes of input and weights that a register tile reads for a product."""
-        return (self.columns + self.rows) * FLOAT_BYTES
-
-    def run(self, machine: Machine) -> int:
-        """Return how many channels all register tiles take at a time; 0 for all, with all taps.
-
-        As many as leave their weights, and a register tile's inputs, in half of the first-level
-        cache. Large x86 cores fetch ahead from the second one, and hide most of the way.
-        """
-        near = machine.l1_bytes // 2
-        if not machine.lane_fma or self.tiles == 1:
-            return 0
-        if self.channels * self.taps * self.step_bytes <= near:
-            return 0
-        runs = [n for n in divisors(self.channels) if n % self.in_block == 0]
-        fitting = [n for n in runs if n >= MIN_RUN and n * self.step_bytes <= near]
-        return max(fitting, default=0)
-
-    def line_slots(self, machine: Machine) -> float:
-        """Return the issue slots of a product that are lost to lines from the second-level cache.
-
-        They come into the first one, where nothing fetches them ahead. Runs load and store sums.
-        """
-        near = machine.l1_bytes // 2
-        run = self.run(machine)
-        stay = run or self.channels * self.taps * self.step_bytes <= near
-        floats = self.columns + self.rows / (self.tiles if stay else 1)
-        slots = 0.0
-        if run:
-            sums = self.rows * self.columns
-            slots += 2 * LOAD_COST * sums / machine.lanes / run
-            if self.tiles * sums * FLOAT_BYTES > near:
-                floats += 2 * sums / run
-        return slots + floats * FLOAT_BYTES * NEAR_LINE_COST / LINE_BYTES
-
-
 def choose(
     layer: Layer, sizes: Iterable[int], machine: Machine, budget: float
 ) -> tuple[Tiling, RegisterTile] | None:
@@ -213,43 +150,16 @@ def _candidates(
             tiling = Tiling(m, rows, across, 1, layer.stride)
             few = not shares_parts(_chunks(layer, tiling), machine)
             for counts in filter(None, (layer.counts, layer.padded_counts if few else [])):
-                tile = _register_tile(layer, rows * across, counts, machine)
+                tile = product_tile(
+                    rows * across,
+                    counts,
+                    machine,
+                    channels=layer.channels,
+                    taps=layer.taps,
+                    block=layer.out_block,
+                    in_block=layer.in_block,
+                )
                 yield replace(tiling, columns=tile.columns), tile
-
-
-def _register_tile(
-    layer: Layer, tiles: int, counts: Sequence[int], machine: Machine
-) -> RegisterTile:
-    """Return the register tile of a chunk's products, of so many tiles of the image."""
-    if not machine.lane_fma:
-        return register_tile(
-            tiles,
-            counts,
-            machine,
-            block=layer.out_block,
-            in_block=layer.in_block,
-            depth=layer.depth,
-        )
-
-    def lines(columns: int, count: int) -> float:
-        products = Products(
-            channels=layer.channels,
-            taps=layer.kept_taps,
-            in_block=layer.in_block,
-            rows=count * layer.out_block,
-            columns=columns,
-            tiles=-(-tiles // columns),
-        )
-        return products.line_slots(machine)
-
-    return register_tile(
-        tiles,
-        [count for count in counts if count <= MAX_BLOCKS],
-        machine,
-        block=layer.out_block,
-        in_block=layer.in_block,
-        lines=lines,
-    )
 
 
 def _channel_parts(

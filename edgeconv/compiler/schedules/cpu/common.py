@@ -7,7 +7,7 @@ from math import gcd
 
 from tvm import s_tir
 
-from edgeconv.compiler.schedules.common import extent
+from edgeconv.compiler.schedules.common import extent, vectorize_unroll
 from edgeconv.compiler.schedules.machine import Machine
 
 # With fewer innermost iterations, handing some to another thread costs more than it saves. For
@@ -30,3 +30,16 @@ def vectorise_part(sch: s_tir.Schedule, loop: object, machine: Machine) -> None:
     lanes = gcd(extent(sch, loop), machine.lanes)
     if lanes > 1:
         sch.vectorize(sch.split(loop, [None, lanes])[1])
+
+
+def in_tiles(sch: s_tir.Schedule, store: object, blocks: int, columns: int) -> object:
+    """Let a block that writes a task's results run over register tiles; return the loop over them.
+
+    Its innermost loops are over channel blocks, pixels and lanes.
+    """
+    block, pixel, lane = sch.get_loops(store)[-3:]
+    panel, block = sch.split(block, [None, blocks])
+    step, pixel = sch.split(pixel, [None, columns])
+    sch.reorder(panel, step, block, pixel, lane)
+    vectorize_unroll(sch, [block, pixel, lane])
+    return step

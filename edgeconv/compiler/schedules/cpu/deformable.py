@@ -15,9 +15,10 @@ from edgeconv.compiler.schedules.common import (
     total_work,
     vectorize_unroll,
 )
-from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
+from edgeconv.compiler.schedules.cpu.accumulate import accumulate, in_block, tile_blocks
 from edgeconv.compiler.schedules.cpu.blocking import band_count
-from edgeconv.compiler.schedules.cpu.common import parallelise, vectorise_part
+from edgeconv.compiler.schedules.cpu.common import in_tiles, parallelise, vectorise_part
+from edgeconv.compiler.schedules.cpu.runs import Products
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, shares_parts
 
 ANCHOR = "deformable"
@@ -39,16 +40,45 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     bands = band_count(tiles, tile_bytes, machine)
     band, step, column = sch.split(pixel, [bands, None, columns])
     inner = [column, inner_block, lane]
-    sch.reorder(batch, band, panels, step, tap, channel, *inner)
+    products = Products(
+        channels=extent(sch, channel),
+        taps=extent(sch, tap),
+        in_block=in_block(sch, product),
+        rows=tile_blocks(sch, product) * extent(sch, lane),
+        columns=columns,
+        tiles=extent(sch, step),
+    )
+    run = products.run(machine)
+    if run:
+        around, channel = sch.split(channel, [None, run])
+        runs, task = [tap, around], [panels]
+        sch.reorder(batch, band, panels, *runs, step, channel, *inner)
+    else:
+        runs, task = [], [panels, step]
+        sch.reorder(batch, band, panels, step, tap, channel, *inner)
     by_band = shares_parts(extent(sch, batch) * bands, machine)
     if by_band:
         band = parallelise(sch, [batch, band], work, machine.min_parallel_macs)
-        tile_loop = sch.fuse(panels, step)
+        stored = sch.fuse(*task) if len(task) > 1 else panels
     else:
-        tile_loop = parallelise(sch, [panels, step], work, machine.min_parallel_macs)
-    sch.reverse_compute_at(store, tile_loop, preserve_unit_loops=True)
-    vectorize_unroll(sch, sch.get_loops(store)[-3:])
-    accumulate(sch, product, taps=[tap], channel=channel, tile=inner, machine=machine)
+        stored = parallelise(sch, task, work, machine.min_parallel_macs)
+    if runs:
+        # The sums wait between runs in memory of the task's own.
+        sch.set_scope(product, 0, "global")
+    sch.reverse_compute_at(store, stored, preserve_unit_loops=True)
+    if runs:
+        in_tiles(sch, store, tile_blocks(sch, product), columns)
+    else:
+        vectorize_unroll(sch, sch.get_loops(store)[-3:])
+    accumulate(
+        sch,
+        product,
+        taps=[] if runs else [tap],
+        channel=channel,
+        tile=inner,
+        machine=machine,
+        start=runs[0] if runs else None,
+    )
 
     sch.compute_at(panel, band, preserve_unit_loops=True)
     _, _, *loops, lane = sch.get_loops(panel)

@@ -22,7 +22,7 @@ from edgeconv.compiler.schedules.common import (
 )
 from edgeconv.compiler.schedules.cpu.accumulate import PASSES, accumulate, in_block, tile_blocks
 from edgeconv.compiler.schedules.cpu.blocking import Tiles, choose_blocking
-from edgeconv.compiler.schedules.cpu.common import parallelise
+from edgeconv.compiler.schedules.cpu.common import in_tiles, parallelise
 from edgeconv.compiler.schedules.machine import Machine, pixel_tile
 
 ANCHOR = "pointwise"
@@ -83,7 +83,7 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         # The sums wait between runs in memory of the task's own.
         sch.set_scope(product, 0, "global")
         sch.reverse_compute_at(store, task, preserve_unit_loops=True)
-        _in_tiles(sch, store, blocks, tile.columns, ragged=tiles.ragged)
+        _end_before_last(sch, in_tiles(sch, store, blocks, tile.columns), tiles.ragged)
     else:
         sch.reverse_compute_at(store, step, preserve_unit_loops=True)
         vectorize_unroll(sch, sch.get_loops(store)[-len(inner) - len(frames) :])
@@ -115,18 +115,6 @@ def _axes(sch: s_tir.Schedule, product: object, *, spatial: bool) -> list[object
     kinds = [int(axis.iter_type) == 0 for axis in sch.get(product).iter_vars]
     loops = zip(sch.get_loops(product), kinds, strict=True)
     return [loop for loop, kind in loops if kind == spatial]
-
-
-def _in_tiles(
-    sch: s_tir.Schedule, store: object, blocks: int, columns: int, *, ragged: bool
-) -> None:
-    """Let the block that writes a task's results run over register tiles."""
-    block, pixel, lane = sch.get_loops(store)[-3:]
-    panel, block = sch.split(block, [None, blocks])
-    step, pixel = sch.split(pixel, [None, columns])
-    sch.reorder(panel, step, block, pixel, lane)
-    _end_before_last(sch, step, ragged)
-    vectorize_unroll(sch, [block, pixel, lane])
 
 
 def _end_before_last(sch: s_tir.Schedule, step: object, ragged: bool) -> None:

@@ -8,13 +8,26 @@ memory: those of taps that are a power of two apart would displace each other.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 
-from edgeconv.compiler.schedules.cpu.blocking import TASKS
-from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, RegisterTile
+from edgeconv.compiler.schedules.cpu.blocking import LINE_BYTES, NEAR_LINE_COST, TASKS
+from edgeconv.compiler.schedules.machine import (
+    FLOAT_BYTES,
+    LOAD_COST,
+    Machine,
+    RegisterTile,
+    divisors,
+    register_tile,
+)
 
 # Weights that come near for fewer tiles are not read often enough.
 MIN_TILES = 4
+# Blocks of a register tile of `Products` on ARM, at most: with fewer columns, loads of weights are
+# too many.
+MAX_BLOCKS = 4
+# Channels of a run of theirs, at least: shorter inner loops are not worth their start.
+MIN_RUN = 16
 
 
 def channel_run(
@@ -95,3 +108,94 @@ def _takes_images(
     alone = prod(row for row, is_apart in zip(rows, apart, strict=True) if is_apart)
     tiles = prod(rows) // alone * -(-columns // tile.columns)
     return tiles >= MIN_TILES and panels * alone >= TASKS
+
+
+@dataclass(frozen=True)
+class Products:
+    """The product of a panel of weights and inputs that were gathered into the second-level cache.
+
+    Attributes:
+        channels: input channels.
+        taps: of which each multiplies all channels.
+        in_block: channels of a block of the input.
+        rows: outputs of a register tile.
+        columns: input vectors of it.
+        tiles: register tiles that meet the panel.
+    """
+
+    channels: int
+    taps: int
+    in_block: int
+    rows: int
+    columns: int
+    tiles: int
+
+    @property
+    def step_bytes(self) -> int:
+        """Bytes of input and weights that a register tile reads for a product."""
+        return (self.columns + self.rows) * FLOAT_BYTES
+
+    def run(self, machine: Machine) -> int:
+        """Return how many channels all register tiles take at a time; 0 for all, with all taps.
+
+        As many as leave their weights, and a register tile's inputs, in half of the first-level
+        cache. Large x86 cores fetch ahead from the second one, and hide most of the way.
+        """
+        near = machine.l1_bytes // 2
+        if not machine.lane_fma or self.tiles == 1:
+            return 0
+        if self.channels * self.taps * self.step_bytes <= near:
+            return 0
+        runs = [n for n in divisors(self.channels) if n % self.in_block == 0]
+        fitting = [n for n in runs if n >= MIN_RUN and n * self.step_bytes <= near]
+        return max(fitting, default=0)
+
+    def line_slots(self, machine: Machine) -> float:
+        """Return the issue slots of a product that are lost to lines from the second-level cache.
+
+        They come into the first one, where nothing fetches them ahead. Runs load and store sums.
+        """
+        near = machine.l1_bytes // 2
+        run = self.run(machine)
+        stay = run or self.channels * self.taps * self.step_bytes <= near
+        floats = self.columns + self.rows / (self.tiles if stay else 1)
+        slots = 0.0
+        if run:
+            sums = self.rows * self.columns
+            slots += 2 * LOAD_COST * sums / machine.lanes / run
+            if self.tiles * sums * FLOAT_BYTES > near:
+                floats += 2 * sums / run
+        return slots + floats * FLOAT_BYTES * NEAR_LINE_COST / LINE_BYTES
+
+
+def product_tile(
+    width: int,
+    counts: Sequence[int],
+    machine: Machine,
+    *,
+    channels: int,
+    taps: int,
+    block: int,
+    in_block: int,
+) -> RegisterTile:
+    """Choose the register tile of `Products`; on ARM, lines of the second-level cache count.
+
+    Args:
+        width: input vectors that meet a panel of weights.
+        counts: numbers of channel blocks that a tile may have.
+        machine: for which core.
+        channels: input channels.
+        taps: of which each multiplies all channels.
+        block: channels of a block of the output.
+        in_block: channels of a block of the input.
+    """
+    if not machine.lane_fma:
+        depth = channels * taps
+        return register_tile(width, counts, machine, block=block, in_block=in_block, depth=depth)
+
+    def lines(columns: int, count: int) -> float:
+        tiles = -(-width // columns)
+        return Products(channels, taps, in_block, count * block, columns, tiles).line_slots(machine)
+
+    few = [count for count in counts if count <= MAX_BLOCKS]
+    return register_tile(width, few, machine, block=block, in_block=in_block, lines=lines)

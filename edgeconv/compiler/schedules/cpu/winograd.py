@@ -25,9 +25,9 @@ from edgeconv.compiler.schedules.common import (
 )
 from edgeconv.compiler.schedules.cpu.accumulate import PASSES, accumulate, in_block, tile_blocks
 from edgeconv.compiler.schedules.cpu.common import parallelise
+from edgeconv.compiler.schedules.cpu.runs import Products
 from edgeconv.compiler.schedules.cpu.skipping import skip_taps
 from edgeconv.compiler.schedules.machine import Machine, shares_parts
-from edgeconv.compiler.schedules.winograd import Products
 
 ANCHOR = "winograd"
 PRODUCT = "winograd_product"

@@ -19,10 +19,10 @@ from edgeconv.compiler.passes.layout.forms import Forms
 from edgeconv.compiler.passes.packing import pack_conv_weight, pack_depthwise_weight
 from edgeconv.compiler.passes.rewriting import shape_of, substitute
 from edgeconv.compiler.schedules.cpu.blocking import band_count
+from edgeconv.compiler.schedules.cpu.runs import product_tile
 from edgeconv.compiler.schedules.machine import (
     FLOAT_BYTES,
     channel_block,
-    register_tile,
     round_up,
     tile_counts,
 )
@@ -60,13 +60,14 @@ def lower(forms: Forms, name: str, conv: Convolution) -> tuple[tvm.ir.Call, int]
     # The weights of a tile stay in the second-level cache while the pixels of a band pass by.
     most = forms.core.l2_bytes // 2 // (kernels[0].size * block * FLOAT_BYTES)
     counts = tile_counts(-(-conv.out_channels // block) // conv.groups)
-    tile = register_tile(
+    tile = product_tile(
         sampling.pixels,
         [count for count in counts if count <= max(1, most)],
         forms.core,
+        channels=kernels.shape[1],
+        taps=taps,
         block=block,
         in_block=lanes,
-        depth=kernels[0].size,
     )
     tensors = [pixels, constant(pack_conv_weight(kernels, block, tile.blocks)), *operands]
     tiles = -(-sampling.pixels // tile.columns)
