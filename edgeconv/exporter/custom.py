@@ -1,4 +1,4 @@
-"""Makes PyTorch's two exporters use the translations of registered operators."""
+"""Makes PyTorch's two exporters use our translations: of registered operators, and of attention."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from edgeconv.exporter.attention import scaled_dot_product_attention
 from edgeconv.ops import translations
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ def translation_table() -> dict[Any, Callable[..., Any]]:
 
     Operators that are not loaded into PyTorch are left out: no program can hold them.
     """
-    return dict(_loaded())
+    import torch
+
+    attention = torch.ops.aten.scaled_dot_product_attention.default
+    return {attention: scaled_dot_product_attention, **dict(_loaded())}
 
 
 @contextmanager

@@ -152,6 +152,43 @@ def test_scaled_dot_product_attention(columns: int, target: str) -> None:
     artifact.verify().raise_if_failed()
 
 
+class Masked(torch.nn.Module):
+    """The same for any rank: causal, or with a mask of what is added or of what is kept."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Map (..., queries, D), (..., keys, D), (..., keys, E) and (..., queries, keys)."""
+        if mask is not None and self.kind == "kept":
+            # Of eleven keys, some are.
+            mask = mask > -1
+        return torch.nn.functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=self.kind == "causal"
+        )
+
+
+@pytest.mark.parametrize(
+    ("shapes", "kind"),
+    [
+        ([(9, 8), (11, 8), (11, 5)], ""),
+        ([(3, 9, 8), (3, 11, 8), (3, 11, 5)], ""),
+        ([(3, 9, 8), (3, 9, 8), (3, 9, 8)], "causal"),
+        ([(3, 9, 8), (3, 11, 8), (3, 11, 5), (9, 11)], "added"),
+        ([(3, 9, 8), (3, 11, 8), (3, 11, 5), (3, 9, 11)], "kept"),
+        ([(2, 3, 4, 9, 8), (1, 1, 4, 11, 8), (2, 3, 4, 11, 5), (3, 1, 9, 11)], "added"),
+        ([(2, 3, 9, 8), (2, 3, 11, 8), (2, 3, 11, 5), (2, 1, 9, 11)], "kept"),
+    ],
+)
+def test_scaled_dot_product_attention_of_any_rank(shapes: list[tuple[int, ...]], kind: str) -> None:
+    draw = torch.Generator().manual_seed(3)
+    inputs = [torch.randn(shape, generator=draw) for shape in shapes]
+    edgeconv.compile(Masked(kind).eval(), inputs).verify().raise_if_failed()
+
+
 @pytest.mark.parametrize("target", ["host", "rasp4"])
 @pytest.mark.parametrize("size", [(9, 7), None])
 def test_attention_augmented_convolution(size: tuple[int, int] | None, target: str) -> None:
