@@ -6,6 +6,7 @@ already as its file says is left alone.
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -49,8 +50,13 @@ def _wanted(peer: Peer) -> str:
 
 def main() -> None:
     """Set up the peers named, or all; exit with 1 where one could not be."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.environments")
+    parser.add_argument("peers", nargs="*", metavar="PEER", help=f"of {', '.join(peers.PEERS)}")
+    wanted = parser.parse_args().peers
+    if unknown := set(wanted) - set(peers.PEERS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(peers.PEERS)}")
     failed = []
-    for name in sys.argv[1:] or peers.PEERS:
+    for name in wanted or peers.PEERS:
         if not peers.load(name).packages:
             continue
         try:
