@@ -67,10 +67,13 @@ def compile_model(
     return compile_exported(exported(model, inputs), target, emit=emit)
 
 
-def small_cache(name: str, l2_kib: int | None = None) -> Target:
-    """Return a target where weights of few channels fill the first-level cache."""
+def with_caches(name: str, l1d_kib: int, l2_kib: int | None = None) -> Target:
+    """Return a target with another first-level data cache, and second-level cache if given.
+
+    Weights of few channels fill one of 3 KiB.
+    """
     target = load_target(name)
-    cpu = replace(target.cpu, l1d_kib=3, l2_kib=l2_kib or target.cpu.l2_kib)
+    cpu = replace(target.cpu, l1d_kib=l1d_kib, l2_kib=l2_kib or target.cpu.l2_kib)
     return replace(target, cpu=cpu)
 
 

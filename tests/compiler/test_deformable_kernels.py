@@ -16,7 +16,7 @@ from onnx_graphs import (
     compile_model,
     graph_model,
     run_model,
-    small_cache,
+    with_caches,
 )
 
 from edgeconv.devices import open_session
@@ -119,7 +119,7 @@ def test_awkward_cases_under_emulation(target: str) -> None:
 
 
 LONG = [
-    Case(1, 64, 40, (14, 13)),
+    Case(1, 64, 160, (14, 13)),
     Case(2, 32, 24, (9, 11), stride=(2, 1)),
     Case(1, 64, 32, (12, 7), groups=2, offset_groups=2, masked=False),
     Case(1, 128, 16, (6, 21), kernel=(1, 1), padding=(0, 0)),
@@ -132,16 +132,16 @@ def test_runs_of_channels(target: str, l2_kib: int | None) -> None:
     """Of an image at once, and in bands that threads share."""
     drawn = [case.draw() for case in LONG]
     model, inputs = build(LONG, drawn)
-    artifact = compile_model(model, inputs, small_cache(target, l2_kib))
+    artifact = compile_model(model, inputs, with_caches(target, 3, l2_kib))
     check(LONG, drawn, open_session(artifact).run(inputs))
 
 
 def test_a_run_of_channels_meets_all_tiles_before_the_next() -> None:
-    case = Case(1, 64, 40, (14, 13))
+    case = Case(1, 64, 160, (14, 13))
     model, inputs = build([case], [case.draw()])
     few, all_ = (
         compile_model(model, inputs, target).plan.scratch_bytes
-        for target in (small_cache("rasp4"), "rasp4")
+        for target in (with_caches("rasp4", 3), with_caches("rasp4", 1024))
     )
     # The sums of a panel wait.
     assert few > all_

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
-from onnx_graphs import compile_model, graph_model, run_library, run_model, small_cache
+from onnx_graphs import compile_model, graph_model, run_library, run_model, with_caches
 
 from edgeconv.compiler.compute import toom_cook
 from edgeconv.compiler.compute.winograd import Tiling
@@ -252,7 +252,7 @@ def test_runs_of_channels(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
 
     monkeypatch.setattr(winograd, "choose", noted)
     model, inputs, want = layers(LONG)
-    got = open_session(compile_model(model, inputs, small_cache(target)), None).run(inputs)
+    got = open_session(compile_model(model, inputs, with_caches(target, 3)), None).run(inputs)
     assert_within_tolerance(LONG, got, want)
     assert len(runs) == len(LONG)
     assert all(runs)
@@ -287,7 +287,7 @@ def videos(draw):
 
 @pytest.mark.parametrize(
     "target",
-    ["host", "rasp4", "rasp2", small_cache("rasp4")],
+    ["host", "rasp4", "rasp2", with_caches("rasp4", 3)],
     ids=["host", "rasp4", "rasp2", "small cache"],
 )
 @given(cases=st.lists(videos(), min_size=6, max_size=6))

@@ -13,7 +13,12 @@ from edgeconv.compiler.compute.skipping import Skip
 from edgeconv.compiler.compute.toom_cook import TAPS
 from edgeconv.compiler.compute.winograd import Tiling
 from edgeconv.compiler.schedules.cpu.blocking import LINE_BYTES, NEAR_LINE_COST
-from edgeconv.compiler.schedules.cpu.runs import product_tile, stays_near, takes_rows
+from edgeconv.compiler.schedules.cpu.runs import (
+    MAX_BLOCKS,
+    product_tile,
+    stays_near,
+    takes_rows,
+)
 from edgeconv.compiler.schedules.machine import (
     AVX512_LANES,
     FLOAT_BYTES,
@@ -149,7 +154,7 @@ def _candidates(
         for rows, across in {*whole_rows, *((1, part) for part in _parts(width, MAX_PARTS))}:
             tiling = Tiling(m, rows, across, 1, layer.stride)
             few = not shares_parts(_chunks(layer, tiling), machine)
-            for counts in filter(None, (layer.counts, layer.padded_counts if few else [])):
+            for counts in _choices(layer, machine, few=few):
                 tile = product_tile(
                     rows * across,
                     counts,
@@ -160,6 +165,17 @@ def _candidates(
                     in_block=layer.in_block,
                 )
                 yield replace(tiling, columns=tile.columns), tile
+
+
+def _choices(layer: Layer, machine: Machine, *, few: bool) -> list[list[int]]:
+    """Return lists of blocks of a register tile, each of which to choose one from.
+
+    On boards each is by itself: where chunks are few, more panels leave more for cores to share.
+    """
+    choices = [layer.counts, layer.padded_counts if few else []]
+    if machine.lane_fma:
+        return [[count] for counts in choices for count in counts if count <= MAX_BLOCKS]
+    return [counts for counts in choices if counts]
 
 
 def _channel_parts(

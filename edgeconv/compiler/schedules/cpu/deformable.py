@@ -1,6 +1,7 @@
 """Deformable convolution: sample a band of pixels into panels, and multiply those by the weights.
 
-A band's panels stay in the second-level cache. Threads take a band each where there are several;
+A band's panels stay in the second-level cache. On ARM, all its tiles take a run of channels at a
+time, whose weights stay in the first-level cache. Threads take a band each where there are several;
 otherwise both the sampling and the product of a band run in parallel.
 """
 
@@ -16,7 +17,7 @@ from edgeconv.compiler.schedules.common import (
     vectorize_unroll,
 )
 from edgeconv.compiler.schedules.cpu.accumulate import accumulate, in_block, tile_blocks
-from edgeconv.compiler.schedules.cpu.blocking import band_count
+from edgeconv.compiler.schedules.cpu.blocking import TASKS, band_count
 from edgeconv.compiler.schedules.cpu.common import in_tiles, parallelise, vectorise_part
 from edgeconv.compiler.schedules.cpu.runs import Products
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, shares_parts
@@ -48,7 +49,9 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         columns=columns,
         tiles=extent(sch, step),
     )
-    run = products.run(machine)
+    by_band = shares_parts(extent(sch, batch) * bands, machine)
+    # Otherwise threads share the panels, of which there have to be enough.
+    run = products.run(machine) if by_band or extent(sch, panels) >= TASKS else 0
     if run:
         around, channel = sch.split(channel, [None, run])
         runs, task = [tap, around], [panels]
@@ -56,19 +59,15 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     else:
         runs, task = [], [panels, step]
         sch.reorder(batch, band, panels, step, tap, channel, *inner)
-    by_band = shares_parts(extent(sch, batch) * bands, machine)
     if by_band:
         band = parallelise(sch, [batch, band], work, machine.min_parallel_macs)
         stored = sch.fuse(*task) if len(task) > 1 else panels
     else:
         stored = parallelise(sch, task, work, machine.min_parallel_macs)
     if runs:
-        # The sums wait between runs in memory of the task's own.
-        sch.set_scope(product, 0, "global")
-    sch.reverse_compute_at(store, stored, preserve_unit_loops=True)
-    if runs:
-        in_tiles(sch, store, tile_blocks(sch, product), columns)
+        _store_waiting(sch, product, store, stored, columns)
     else:
+        sch.reverse_compute_at(store, stored, preserve_unit_loops=True)
         vectorize_unroll(sch, sch.get_loops(store)[-3:])
     accumulate(
         sch,
@@ -88,6 +87,15 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
         parallelise(sch, [*loops[:-4], tile, tap], sampled)
     vectorise_part(sch, lane, machine)
     place_at(sch, band, machine)
+
+
+def _store_waiting(
+    sch: s_tir.Schedule, product: object, store: object, loop: object, columns: int
+) -> None:
+    """Let sums wait between runs, in memory of an iteration of `loop`, which stores them then."""
+    sch.set_scope(product, 0, "global")
+    sch.reverse_compute_at(store, loop, preserve_unit_loops=True)
+    in_tiles(sch, store, tile_blocks(sch, product), columns)
 
 
 def place_at(sch: s_tir.Schedule, loop: object, machine: Machine) -> None:

@@ -3,6 +3,9 @@
 Where the weights of a direct convolution's tile would not stay near from one tile to the next, a
 row of tiles, or an image of few, takes a run of channels at a time. Its weights stand together in
 memory: those of taps that are a power of two apart would displace each other.
+
+On ARM, so do `Products` of inputs that were gathered for it, Winograd's tiles and the samples of
+deformable convolutions, for all register tiles that meet a panel of weights.
 """
 
 from __future__ import annotations
