@@ -268,7 +268,7 @@ def test_runs_leave_room_in_the_first_level_cache() -> None:
     assert replace(many, channels=128).run(machine) == 0
     assert replace(many, tiles=1).run(machine) == 0
     assert replace(many, channels=4 * 131).run(machine) == 0
-    assert many.run(replace(machine, lane_fma=False)) == 0
+    assert many.run(replace(machine, l2_shared=False)) == 0
     assert many.line_slots(machine) < replace(many, channels=4 * 131).line_slots(machine)
 
 

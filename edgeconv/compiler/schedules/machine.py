@@ -106,6 +106,16 @@ class Machine:
         return not self.lane_fma and not self.l2_shared and self.cores > 1
 
     @property
+    def waits_for_l2(self) -> bool:
+        """Whether lines on their way from the second-level cache take time from arithmetic.
+
+        By the fits to published times (`benchmarks/arm/boards.py`): on the Raspberry Pi 4, whose
+        cores share that cache, 15 cycles each, on the Raspberry Pi 5 none. Large x86 cores, too,
+        fetch ahead and hide most of the way.
+        """
+        return self.lane_fma and self.l2_shared
+
+    @property
     def shuffles_delay(self) -> bool:
         """Whether shuffles take turns with multiply-adds, as with AVX-512.
 

@@ -170,10 +170,10 @@ def _candidates(
 def _choices(layer: Layer, machine: Machine, *, few: bool) -> list[list[int]]:
     """Return lists of blocks of a register tile, each of which to choose one from.
 
-    On boards each is by itself: where chunks are few, more panels leave more for cores to share.
+    Where cores share a cache, each is by itself: more panels leave more for cores to share.
     """
     choices = [layer.counts, layer.padded_counts if few else []]
-    if machine.lane_fma:
+    if machine.waits_for_l2:
         return [[count] for counts in choices for count in counts if count <= MAX_BLOCKS]
     return [counts for counts in choices if counts]
 
@@ -293,7 +293,7 @@ def _direct_line_slots(layer: Layer, tile: RegisterTile, machine: Machine) -> fl
 
     Windows of a tile share what they read of a row. What shares weights, `runs.channel_run` says.
     """
-    if not machine.lane_fma:
+    if not machine.waits_for_l2:
         return 0.0
     rows, tiles = tile.blocks * layer.out_block, -(-layer.width // tile.columns)
     inputs = tile.columns * layer.stride / TAPS

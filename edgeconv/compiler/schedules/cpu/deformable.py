@@ -1,8 +1,8 @@
 """Deformable convolution: sample a band of pixels into panels, and multiply those by the weights.
 
-A band's panels stay in the second-level cache. On ARM, all its tiles take a run of channels at a
-time, whose weights stay in the first-level cache. Threads take a band each where there are several;
-otherwise both the sampling and the product of a band run in parallel.
+A band's panels stay in the second-level cache. Where cores wait for it, all its tiles take a run of
+channels at a time, whose weights stay in the first-level one. Threads take a band each where there
+are several; otherwise both the sampling and the product of a band run in parallel.
 """
 
 from __future__ import annotations

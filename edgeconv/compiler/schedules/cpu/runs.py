@@ -4,8 +4,9 @@ Where the weights of a direct convolution's tile would not stay near from one ti
 row of tiles, or an image of few, takes a run of channels at a time. Its weights stand together in
 memory: those of taps that are a power of two apart would displace each other.
 
-On ARM, so do `Products` of inputs that were gathered for it, Winograd's tiles and the samples of
-deformable convolutions, for all register tiles that meet a panel of weights.
+Where cores wait for the second-level cache, so do `Products` of inputs that were gathered into it,
+Winograd's tiles and samples of deformable convolutions, for all register tiles that meet a panel of
+weights.
 """
 
 from __future__ import annotations
@@ -26,8 +27,7 @@ from edgeconv.compiler.schedules.machine import (
 
 # Weights that come near for fewer tiles are not read often enough.
 MIN_TILES = 4
-# Blocks of a register tile of `Products` on ARM, at most: with fewer columns, loads of weights are
-# too many.
+# Blocks of a register tile of `Products` there, at most: with fewer columns, loads are many.
 MAX_BLOCKS = 4
 # Channels of a run of theirs, at least: shorter inner loops are not worth their start.
 MIN_RUN = 16
@@ -142,10 +142,10 @@ class Products:
         """Return how many channels all register tiles take at a time; 0 for all, with all taps.
 
         As many as leave their weights, and a register tile's inputs, in half of the first-level
-        cache. Large x86 cores fetch ahead from the second one, and hide most of the way.
+        cache.
         """
         near = machine.l1_bytes // 2
-        if not machine.lane_fma or self.tiles == 1:
+        if not machine.waits_for_l2 or self.tiles == 1:
             return 0
         if self.channels * self.taps * self.step_bytes <= near:
             return 0
@@ -156,7 +156,7 @@ class Products:
     def line_slots(self, machine: Machine) -> float:
         """Return the issue slots of a product that are lost to lines from the second-level cache.
 
-        They come into the first one, where nothing fetches them ahead. Runs load and store sums.
+        Runs load and store sums.
         """
         near = machine.l1_bytes // 2
         run = self.run(machine)
@@ -181,7 +181,7 @@ def product_tile(
     block: int,
     in_block: int,
 ) -> RegisterTile:
-    """Choose the register tile of `Products`; on ARM, lines of the second-level cache count.
+    """Choose the register tile of `Products`, where lines of the second-level cache may count.
 
     Args:
         width: input vectors that meet a panel of weights.
@@ -192,7 +192,7 @@ def product_tile(
         block: channels of a block of the output.
         in_block: channels of a block of the input.
     """
-    if not machine.lane_fma:
+    if not machine.waits_for_l2:
         depth = channels * taps
         return register_tile(width, counts, machine, block=block, in_block=in_block, depth=depth)
 

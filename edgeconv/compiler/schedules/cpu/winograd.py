@@ -1,9 +1,9 @@
 """Winograd convolution: a chunk of tiles at a time is transformed, multiplied and transformed back.
 
 A chunk's transformed input stays in the second-level cache while all output channels are computed
-from it, a register tile of channel blocks at a time. On ARM, a run of input channels is taken at a
-time, whose weights stay in the first-level cache. Images with many chunks are split between threads
-by chunk, others by channels.
+from it, a register tile of channel blocks at a time. Where cores wait for that cache, a run of
+input channels is taken at a time, whose weights stay in the first-level one. Images with many
+chunks are split between threads by chunk, others by channels.
 """
 
 from __future__ import annotations
