@@ -16,10 +16,10 @@ from edgeconv.compiler.schedules.common import (
     total_work,
     vectorize_unroll,
 )
-from edgeconv.compiler.schedules.cpu.accumulate import accumulate, in_block, tile_blocks
+from edgeconv.compiler.schedules.cpu.accumulate import accumulate, tile_blocks
 from edgeconv.compiler.schedules.cpu.blocking import TASKS, band_count
 from edgeconv.compiler.schedules.cpu.common import in_tiles, parallelise, vectorise_part
-from edgeconv.compiler.schedules.cpu.runs import Products
+from edgeconv.compiler.schedules.cpu.runs import products_of
 from edgeconv.compiler.schedules.machine import FLOAT_BYTES, Machine, shares_parts
 
 ANCHOR = "deformable"
@@ -41,16 +41,9 @@ def schedule(sch: s_tir.Schedule, machine: Machine) -> None:
     bands = band_count(tiles, tile_bytes, machine)
     band, step, column = sch.split(pixel, [bands, None, columns])
     inner = [column, inner_block, lane]
-    products = Products(
-        channels=extent(sch, channel),
-        taps=extent(sch, tap),
-        in_block=in_block(sch, product),
-        rows=tile_blocks(sch, product) * extent(sch, lane),
-        columns=columns,
-        tiles=extent(sch, step),
-    )
     by_band = shares_parts(extent(sch, batch) * bands, machine)
     # Otherwise threads share the panels, of which there have to be enough.
+    products = products_of(sch, product, columns, extent(sch, step))
     run = products.run(machine) if by_band or extent(sch, panels) >= TASKS else 0
     if run:
         around, channel = sch.split(channel, [None, run])

@@ -15,6 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from tvm import s_tir
+
+from edgeconv.compiler.schedules.cpu.accumulate import in_block, tile_blocks
 from edgeconv.compiler.schedules.cpu.blocking import LINE_BYTES, NEAR_LINE_COST, TASKS
 from edgeconv.compiler.schedules.machine import (
     FLOAT_BYTES,
@@ -169,6 +172,21 @@ class Products:
             if self.tiles * sums * FLOAT_BYTES > near:
                 floats += 2 * sums / run
         return slots + floats * FLOAT_BYTES * NEAR_LINE_COST / LINE_BYTES
+
+
+def products_of(sch: s_tir.Schedule, block: object, columns: int, tiles: int) -> Products:
+    """Return what a block over (taps, channel) multiplies, whose operands are (data, weight)."""
+    axes = sch.get(block).iter_vars
+    *taps, channels = (int(axis.dom.extent) for axis in axes if int(axis.iter_type) != 0)
+    lanes = int(sch.get(block).reads[1].source.shape[-1])
+    return Products(
+        channels=channels,
+        taps=prod(taps),
+        in_block=in_block(sch, block),
+        rows=tile_blocks(sch, block) * lanes,
+        columns=columns,
+        tiles=tiles,
+    )
 
 
 def product_tile(

@@ -23,9 +23,9 @@ from edgeconv.compiler.schedules.common import (
     total_work,
     vectorize_unroll,
 )
-from edgeconv.compiler.schedules.cpu.accumulate import PASSES, accumulate, in_block, tile_blocks
+from edgeconv.compiler.schedules.cpu.accumulate import PASSES, accumulate, tile_blocks
 from edgeconv.compiler.schedules.cpu.common import parallelise
-from edgeconv.compiler.schedules.cpu.runs import Products
+from edgeconv.compiler.schedules.cpu.runs import products_of
 from edgeconv.compiler.schedules.cpu.skipping import skip_taps
 from edgeconv.compiler.schedules.machine import Machine, shares_parts
 
@@ -86,17 +86,8 @@ def _products(
     product = sch.get_sblock(PRODUCT)
     reductions = sum(int(axis.iter_type) != 0 for axis in sch.get(product).iter_vars)
     sch.compute_at(product, panel, preserve_unit_loops=True)
-    *_, tile, lane = sch.get_loops(product)[:-reductions]
-    *taps, channel = sch.get_loops(product)[-reductions:]
-    products = Products(
-        channels=extent(sch, channel),
-        taps=prod(extent(sch, tap) for tap in taps),
-        in_block=in_block(sch, product),
-        rows=tile_blocks(sch, product) * extent(sch, lane),
-        columns=columns,
-        tiles=extent(sch, tile) // columns,
-    )
-    run = products.run(machine)
+    tiles = extent(sch, sch.get_loops(product)[-reductions - 2])
+    run = products_of(sch, product, columns, tiles // columns).run(machine)
     if run:
         return product, _in_runs(sch, reductions, columns, run, machine)
     return product, _in_registers(sch, reductions, columns, machine)
